@@ -1,0 +1,1 @@
+//! Users, credentials, tokens, memberships, roles and invitations.

@@ -1,0 +1,1 @@
+//! Sagas: multi-step operations that are recorded, idempotent, resumable and compensated.

@@ -1,0 +1,169 @@
+//! One connection and its bounded cache of prepared statements. Private: the scopes are the
+//! only way to it.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use lru::LruCache;
+use tokio_postgres::config::{Config, Host, SslMode};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::cluster::{ClusterSettings, ConnectAs};
+use crate::error::{DatabaseError, DatabaseResult};
+use crate::param::Param;
+
+/// A connection in a pool.
+pub(crate) struct Connection {
+    client: Client,
+    /// Bounded: a prepared statement costs its backend some 10 kB, and in schema placement
+    /// every tenant has statements of its own.
+    prepared: Option<Mutex<LruCache<Box<str>, tokio_postgres::Statement>>>,
+    pub(crate) pipelining: bool,
+}
+
+impl Connection {
+    /// Runs statements without parameters and discards their results.
+    pub(crate) async fn batch(&self, sql: &str) -> DatabaseResult<()> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    /// The statement, prepared on this connection; none where prepared statements are off.
+    /// Must be awaited before a pipeline is built: preparing inside one would let the commit
+    /// overtake the query (measured), which then ran without a tenant.
+    pub(crate) async fn prepare(&self, sql: &str) -> DatabaseResult<Option<tokio_postgres::Statement>> {
+        let Some(cache) = &self.prepared else { return Ok(None) };
+        let cached = cache.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = cached {
+            return Ok(Some(statement));
+        }
+        let statement = self.client.prepare(sql).await?;
+        cache.lock().unwrap_or_else(PoisonError::into_inner).push(sql.into(), statement.clone());
+        Ok(Some(statement))
+    }
+
+    /// Runs one statement. With `prepared` given, everything is sent at the first poll, which
+    /// is what pipelining relies on.
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        prepared: Option<&tokio_postgres::Statement>,
+        params: &[Param<'_>],
+    ) -> DatabaseResult<Vec<Row>> {
+        match prepared {
+            Some(statement) => {
+                let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+                Ok(self.client.query(statement, &params).await?)
+            }
+            None => {
+                let params: Vec<_> =
+                    params.iter().map(|param| (param as &(dyn ToSql + Sync), param.type_of())).collect();
+                Ok(self.client.query_typed(sql, &params).await?)
+            }
+        }
+    }
+
+    /// Forgets every prepared statement: after a migration their result types may be stale.
+    pub(crate) fn forget_statements(&self) {
+        if let Some(cache) = &self.prepared {
+            cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+}
+
+/// Opens connections of one role to one database.
+pub(crate) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    statements_cached_max: Option<NonZeroUsize>,
+    pipelining: bool,
+}
+
+impl Connector {
+    pub(crate) fn new(settings: &ClusterSettings, role: ConnectAs, database: &str, tls: &Tls) -> Self {
+        let config = settings.config(role, database);
+        Self {
+            tls: tls.for_config(&config),
+            config,
+            statements_cached_max: settings
+                .prepared_statements
+                .then(|| NonZeroUsize::new(settings.limits.statements_cached_max).unwrap_or(NonZeroUsize::MIN)),
+            pipelining: settings.pipelining,
+        }
+    }
+
+    pub(crate) async fn open(&self) -> DatabaseResult<Connection> {
+        let client = connect(&self.config, self.tls.as_ref()).await?;
+        Ok(Connection {
+            client,
+            prepared: self.statements_cached_max.map(|max| Mutex::new(LruCache::new(max))),
+            pipelining: self.pipelining,
+        })
+    }
+}
+
+/// Connects and drives the connection in a task of its own.
+pub(crate) async fn connect(config: &Config, tls: Option<&MakeRustlsConnect>) -> DatabaseResult<Client> {
+    match tls {
+        Some(tls) => {
+            let (client, connection) = config.connect(tls.clone()).await?;
+            tokio::spawn(drive(connection));
+            Ok(client)
+        }
+        None => {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(drive(connection));
+            Ok(client)
+        }
+    }
+}
+
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    // Whoever uses the connection sees the same error; here it is only worth a trace.
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a database connection ended");
+    }
+}
+
+impl Manager for Connector {
+    type Type = Connection;
+    type Error = DatabaseError;
+
+    async fn create(&self) -> DatabaseResult<Connection> {
+        self.open().await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<DatabaseError> {
+        if connection.client.is_closed() {
+            return Err(RecycleError::message("the connection is closed"));
+        }
+        Ok(())
+    }
+}
+
+/// TLS for servers that are reached over a network, checked against the system's roots.
+#[derive(Clone)]
+pub(crate) struct Tls(Arc<rustls::ClientConfig>);
+
+impl Tls {
+    pub(crate) fn from_system_roots() -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        // A machine without roots can still use sockets and sslmode=disable.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider supports TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self(Arc::new(config))
+    }
+
+    pub(crate) fn for_config(&self, config: &Config) -> Option<MakeRustlsConnect> {
+        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let wanted = !local && config.get_ssl_mode() != SslMode::Disable;
+        wanted.then(|| MakeRustlsConnect::new((*self.0).clone()))
+    }
+}

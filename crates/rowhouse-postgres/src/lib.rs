@@ -1,0 +1,49 @@
+//! PostgreSQL for everyone above: the managed server, connection pools, the tenant and system
+//! scopes that alone run SQL, and the migration runner.
+//!
+//! **Invariant:** no other crate depends on a PostgreSQL driver, so no statement runs outside
+//! a scope. **Invariant:** a [`TenantContext`] is made only by a [`TenantAuthority`] and a
+//! [`SystemScope`] only by a [`SystemAuthority`]; both are handed out once, at connect.
+
+mod authority;
+mod bootstrap;
+mod cluster;
+mod connection;
+mod databases;
+mod error;
+mod managed;
+mod migrate;
+mod param;
+mod platform;
+mod probe;
+mod system;
+mod tenant;
+
+pub use authority::{Authorities, Location, SystemAuthority, SystemScope, TenantAuthority, TenantContext};
+pub use bootstrap::{Bootstrapped, bootstrap};
+pub use cluster::{ClusterSettings, PoolLimits, RoleNames};
+pub use databases::{Databases, PoolState};
+pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
+pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
+pub use migrate::{
+    AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, applied_migrations, apply_migrations,
+    revert_migration,
+};
+pub use param::{Param, Untyped};
+pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};
+pub use probe::{ProbeFinding, probe};
+pub use system::SystemConnection;
+pub use tenant::{Statement, TenantConnection, TenantTx};
+pub use tokio_postgres::Row;
+pub use tokio_postgres::types::Type;
+
+/// Quotes an identifier for use in SQL.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a text as an SQL literal; only for statements that take no parameters (DDL).
+pub fn quote_literal(text: &str) -> String {
+    let quoted = format!("'{}'", text.replace('\'', "''"));
+    if text.contains('\\') { format!("E{}", quoted.replace('\\', "\\\\")) } else { quoted }
+}

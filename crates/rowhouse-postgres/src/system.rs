@@ -1,0 +1,93 @@
+//! The system scope's connection: the owner role, which sees every tenant's rows. For
+//! migrations, provisioning, identity and the like; never for serving a tenant's request.
+
+use deadpool::managed::Object;
+use tokio_postgres::Row;
+
+use crate::authority::Location;
+use crate::connection::{Connection, Connector};
+use crate::error::DatabaseResult;
+use crate::param::Param;
+
+enum Held {
+    Pooled(Object<Connector>),
+    Own(Box<Connection>),
+}
+
+/// An owner's connection.
+pub struct SystemConnection {
+    held: Option<Held>,
+    location: Location,
+    in_transaction: bool,
+}
+
+impl SystemConnection {
+    pub(crate) fn pooled(connection: Object<Connector>, location: Location) -> Self {
+        Self { held: Some(Held::Pooled(connection)), location, in_transaction: false }
+    }
+
+    pub(crate) fn own(connection: Connection, location: Location) -> Self {
+        Self { held: Some(Held::Own(Box::new(connection))), location, in_transaction: false }
+    }
+
+    fn connection(&self) -> &Connection {
+        match self.held.as_ref().expect("held until dropped") {
+            Held::Pooled(connection) => connection,
+            Held::Own(connection) => connection,
+        }
+    }
+
+    /// The database and schema it was opened for.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Runs one statement.
+    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<Vec<Row>> {
+        let connection = self.connection();
+        let prepared = connection.prepare(sql).await?;
+        connection.query(sql, prepared.as_ref(), params).await
+    }
+
+    /// Runs one statement of which at most one row is expected.
+    pub async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<Option<Row>> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs statements without parameters in one message; several form one transaction.
+    pub async fn batch(&self, sql: &str) -> DatabaseResult<()> {
+        self.connection().batch(sql).await
+    }
+
+    /// Begins a transaction; it ends by [`Self::commit`] or, when dropped, by rollback.
+    pub async fn begin(&mut self) -> DatabaseResult<()> {
+        self.in_transaction = true;
+        self.batch("begin").await
+    }
+
+    /// Commits what was begun.
+    pub async fn commit(&mut self) -> DatabaseResult<()> {
+        self.batch("commit").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Takes back what was begun.
+    pub async fn rollback(&mut self) -> DatabaseResult<()> {
+        self.batch("rollback").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+}
+
+impl Drop for SystemConnection {
+    fn drop(&mut self) {
+        // A connection inside a transaction is never given to somebody else: it is closed,
+        // which rolls back.
+        if self.in_transaction
+            && let Some(Held::Pooled(connection)) = self.held.take()
+        {
+            drop(Object::take(connection));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The tenant scope: the only type that runs a tenant's SQL. Every statement runs in a
+//! transaction whose tenant is set locally, so nothing of it can outlive the transaction on a
+//! shared connection.
+
+use std::sync::Arc;
+
+use deadpool::managed::Object;
+use futures_util::future::{join_all, join3};
+use rowhouse_types::TenantId;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_postgres::Row;
+
+use crate::authority::Location;
+use crate::connection::Connector;
+use crate::error::{DatabaseError, DatabaseResult};
+use crate::param::Param;
+use crate::quote_identifier;
+
+/// Most statements of one pipeline; up to here `join_all` polls in order (30 is its bound).
+const PIPELINE_MAX: usize = 16;
+
+/// One statement and its parameters, for [`TenantConnection::run_all`].
+#[derive(Debug, Clone)]
+pub struct Statement<'a> {
+    /// The text, with `$1`, `$2`, …
+    pub sql: &'a str,
+    /// The values.
+    pub params: &'a [Param<'a>],
+}
+
+/// A connection bound to one tenant. Returns to its pool when dropped; a request that is
+/// dropped midway has already sent its whole transaction, which then ends by itself.
+pub struct TenantConnection {
+    connection: Object<Connector>,
+    permit: OwnedSemaphorePermit,
+    tenant: TenantId,
+    schema: Arc<str>,
+    begin: String,
+}
+
+impl TenantConnection {
+    pub(crate) fn new(
+        connection: Object<Connector>,
+        permit: OwnedSemaphorePermit,
+        tenant: TenantId,
+        location: &Location,
+    ) -> Self {
+        // The id is a parsed UUID and the schema is quoted: nothing here comes from a client.
+        // pg_temp last: a temporary table must never shadow the app's.
+        let begin = format!(
+            "begin; set local rowhouse.tenant_id = '{tenant}'; set local search_path = {}, shared, rowhouse, pg_temp",
+            quote_identifier(&location.schema)
+        );
+        Self { connection, permit, tenant, schema: location.schema.clone(), begin }
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// The schema of the app's tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Runs one statement in a transaction of its own, in one round trip.
+    pub async fn run(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<Vec<Row>> {
+        let mut results = self.run_all(&[Statement { sql, params }]).await?;
+        Ok(results.pop().unwrap_or_default())
+    }
+
+    /// Runs statements in one transaction and one round trip: begin, the statements and commit
+    /// are sent together. If one fails, all are rolled back and the first error is given.
+    pub async fn run_all(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
+        assert!(statements.len() <= PIPELINE_MAX, "a pipeline has at most {PIPELINE_MAX} statements");
+        let mut prepared = Vec::with_capacity(statements.len());
+        for statement in statements {
+            prepared.push(self.connection.prepare(statement.sql).await?);
+        }
+        if !self.connection.pipelining {
+            return self.run_in_turn(statements).await;
+        }
+        let queries = statements
+            .iter()
+            .zip(&prepared)
+            .map(|(statement, prepared)| self.connection.query(statement.sql, prepared.as_ref(), statement.params));
+        // join polls in order, and each future sends all it has at its first poll: the order
+        // on the wire is begin, statements, commit.
+        let (begun, results, committed) =
+            join3(self.connection.batch(&self.begin), join_all(queries), self.connection.batch("commit")).await;
+        begun?;
+        let results = results.into_iter().collect::<DatabaseResult<Vec<_>>>()?;
+        committed?;
+        Ok(results)
+    }
+
+    /// The same, one by one, for poolers that cannot pipeline.
+    async fn run_in_turn(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
+        self.connection.batch(&self.begin).await?;
+        let mut results = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let prepared = self.connection.prepare(statement.sql).await?;
+            match self.connection.query(statement.sql, prepared.as_ref(), statement.params).await {
+                Ok(rows) => results.push(rows),
+                Err(error) => {
+                    self.connection.batch("rollback").await?;
+                    return Err(error);
+                }
+            }
+        }
+        self.connection.batch("commit").await?;
+        Ok(results)
+    }
+
+    /// Begins a transaction of several steps, where a later one depends on an earlier one's
+    /// result.
+    pub async fn begin(self) -> DatabaseResult<TenantTx> {
+        let transaction = TenantTx { connection: Some(self) };
+        transaction.get().connection.batch(&transaction.get().begin).await?;
+        Ok(transaction)
+    }
+}
+
+/// A tenant's transaction of several steps. Dropped without commit it is rolled back before
+/// its connection serves anybody else.
+pub struct TenantTx {
+    connection: Option<TenantConnection>,
+}
+
+impl TenantTx {
+    fn get(&self) -> &TenantConnection {
+        self.connection.as_ref().expect("a transaction has its connection until it ends")
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.get().tenant
+    }
+
+    /// The schema of the app's tables.
+    pub fn schema(&self) -> &str {
+        &self.get().schema
+    }
+
+    /// Runs one statement.
+    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<Vec<Row>> {
+        let connection = &self.get().connection;
+        let prepared = connection.prepare(sql).await?;
+        connection.query(sql, prepared.as_ref(), params).await
+    }
+
+    /// Runs statements without parameters, such as a seed file.
+    pub async fn batch(&self, sql: &str) -> DatabaseResult<()> {
+        self.get().connection.batch(sql).await
+    }
+
+    /// Commits, and gives the connection back for the tenant's next statement.
+    pub async fn commit(mut self) -> DatabaseResult<TenantConnection> {
+        self.get().connection.batch("commit").await?;
+        Ok(self.connection.take().expect("not ended before"))
+    }
+}
+
+impl Drop for TenantTx {
+    fn drop(&mut self) {
+        let Some(TenantConnection { connection, permit, .. }) = self.connection.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // No runtime to roll back on: take it out of the pool, so that it is closed.
+            drop(Object::take(connection));
+            return;
+        };
+        runtime.spawn(async move {
+            if connection.batch("rollback").await.is_err() {
+                drop(Object::take(connection));
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Whether an error leaves the statement's effect unknown (the connection broke at commit).
+impl DatabaseError {
+    /// True if the transaction may or may not have been committed.
+    pub fn is_indeterminate(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}

@@ -1,0 +1,2 @@
+//! Integration tests of the scopes, on a real server.
+mod isolation;

@@ -1,0 +1,1 @@
+//! The data API: from a request's words to one tenant-bound statement, and rows to JSON.

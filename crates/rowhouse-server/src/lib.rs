@@ -1,0 +1,1 @@
+//! HTTP: the gate, the routes by domain and the OpenAPI document.

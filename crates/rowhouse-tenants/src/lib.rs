@@ -1,0 +1,1 @@
+//! The tenant registry, placements, provisioning and lifecycle.

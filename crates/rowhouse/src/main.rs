@@ -1,0 +1,2 @@
+//! The `rowhouse` command.
+fn main() {}
