@@ -1,1 +1,30 @@
 //! Users, credentials, tokens, memberships, roles and invitations.
+//!
+//! **Invariant:** passwords and tokens are never stored or logged in the clear, and no answer
+//! tells whether an account exists, except sign-up, whose caller must know.
+
+mod access;
+mod error;
+mod identity;
+mod invitation;
+mod keys;
+mod member;
+mod operator;
+mod password;
+mod session;
+mod user;
+
+pub use access::Access;
+pub use error::IdentityError;
+pub use identity::{Identity, IdentitySettings};
+pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
+pub use keys::{Claims, OperatorClaims, Org};
+pub use member::{MemberOut, MembershipOut, membership_create};
+pub use operator::{OperatorOut, OperatorTokens};
+pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use session::{Device, Me, SignIn, Tokens};
+pub use user::{NewUser, UserOut, user_create, user_find_by_email};
+
+/// The control database's tables of this crate.
+pub const CONTROL_MIGRATIONS: &[(&str, &str)] =
+    &[("identity_0001_identity", include_str!("../migrations/0001_identity.sql"))];

@@ -27,7 +27,7 @@ pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
 pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
     AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, applied_migrations, apply_migrations,
-    revert_migration,
+    revert_migration, revert_migration_with,
 };
 pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};

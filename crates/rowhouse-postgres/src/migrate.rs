@@ -123,6 +123,19 @@ impl MigrationSet {
         sql
     }
 
+    /// Some files with their lines for the ledger, as one batch to run inside a transaction whose
+    /// search path is set.
+    pub fn files_sql(&self, files: &[&Migration], target: &str, release: &str) -> String {
+        let mut sql = String::new();
+        for migration in files {
+            sql.push_str(&migration.sql);
+            sql.push_str("\n;\n");
+            sql.push_str(&migration.ledger_line(target, release, 0));
+            sql.push_str(";\n");
+        }
+        sql
+    }
+
     /// Files that the ledger does not have.
     pub fn pending<'a>(&'a self, applied: &[AppliedMigration]) -> Vec<&'a Migration> {
         let missing = |migration: &&Migration| !applied.iter().any(|line| line.name == migration.name);
@@ -242,6 +255,19 @@ pub async fn revert_migration(
     migration: &Migration,
     target: &str,
 ) -> Result<(), MigrationError> {
+    revert_migration_with(connection, migration, target, "").await
+}
+
+/// The same, with statements that run before it in its transaction.
+///
+/// # Errors
+/// As [`revert_migration`].
+pub async fn revert_migration_with(
+    connection: &mut SystemConnection,
+    migration: &Migration,
+    target: &str,
+    before: &str,
+) -> Result<(), MigrationError> {
     let failed = |source| MigrationError { name: migration.name.clone(), target: target.into(), source };
     let Some(down) = &migration.down else {
         let message = format!("{}.down.sql does not exist, so this migration cannot be taken back", migration.name);
@@ -254,7 +280,7 @@ pub async fn revert_migration(
     );
     connection.begin().await.map_err(failed)?;
     let outcome = async {
-        connection.batch(&search_path(target)).await?;
+        connection.batch(&format!("{}; {before}", search_path(target))).await?;
         connection.batch(down).await?;
         connection.batch(&delete).await
     }

@@ -1,1 +1,25 @@
-//! HTTP: the gate, the routes by domain and the OpenAPI document.
+//! HTTP: the gate, the routes by domain and the OpenAPI document. No rule of a domain and no
+//! SQL lives here.
+//!
+//! **Invariant:** a handler reaches a tenant's rows only through [`gate`]'s extractors, which
+//! alone hold the authority to choose a tenant.
+
+mod body;
+mod envelope;
+mod gate;
+mod host;
+mod metrics;
+mod openapi;
+mod route;
+mod router;
+mod routes;
+mod serve;
+mod state;
+mod trace;
+
+pub use metrics::install as install_metrics;
+pub use openapi::document as openapi_document;
+pub use route::{Access, RouteDoc};
+pub use router::{metrics_router, route_docs, router};
+pub use serve::serve;
+pub use state::{ServerSettings, ServerState, Services};

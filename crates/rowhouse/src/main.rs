@@ -1,2 +1,81 @@
-//! The `rowhouse` command.
-fn main() {}
+//! The `rowhouse` command: reads the command line and the settings, puts the services together
+//! and runs one verb. Rules live in the crates below.
+
+mod cli;
+mod commands;
+mod compose;
+mod local;
+mod logs;
+mod output;
+mod settings;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::cli::Cli;
+use crate::output::Output;
+use crate::settings::{SettingsError, read_config};
+
+/// The config file that is read without being named.
+const CONFIG_FILE: &str = "rowhouse.config.toml";
+/// Wrong use of the command line or of a setting.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let (cli, output) = match parse(std::env::args_os().collect()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            Output { json: false, quiet: false }.failure(&error.into());
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let settings = match cli.settings.clone().resolve() {
+        Ok(settings) => settings,
+        Err(error) => {
+            output.failure(&error.into());
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    logs::start(&settings, &cli.command);
+    match commands::run(cli.command, &settings, output) {
+        Ok(code) => code,
+        Err(error) => {
+            output.failure(&error);
+            if error.is::<SettingsError>() { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Parses the command line, with the config file's values as defaults: flags and environment
+/// variables are stronger.
+fn parse(line: Vec<OsString>) -> Result<(Cli, Output), SettingsError> {
+    let mut command = Cli::command();
+    let named = named_config(&line);
+    let path = named.clone().or_else(|| Path::new(CONFIG_FILE).exists().then(|| CONFIG_FILE.into()));
+    if let Some(path) = path {
+        for (key, value) in read_config(Path::new(&path))? {
+            command = command.mut_arg(key, |argument| argument.default_value(value));
+        }
+    }
+    let matches = command.get_matches_from(line);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let output = Output { json: cli.json, quiet: cli.quiet };
+    Ok((cli, output))
+}
+
+/// The config file named by flag or environment, looked up before the real parse.
+fn named_config(line: &[OsString]) -> Option<OsString> {
+    let mut arguments = line.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().cloned();
+        }
+        if let Some(value) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
+            return Some(value.into());
+        }
+    }
+    std::env::var_os("ROWHOUSE_CONFIG")
+}

@@ -1,0 +1,62 @@
+//! Access: a person's role in a tenant and what it may do, looked up by every request and
+//! therefore cached, briefly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use rowhouse_types::{Grants, RoleKey, SessionId, TenantId, UserId};
+
+/// How long another process may take to notice a change of role or a revoked session.
+const STALE: Duration = Duration::from_secs(2);
+const ENTRIES_MAX: u64 = 100_000;
+
+/// A person's part in a tenant.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The role.
+    pub role: RoleKey,
+    /// What it may do.
+    pub grants: Arc<Grants>,
+}
+
+/// The caches of what every request asks for.
+pub(crate) struct AccessCaches {
+    pub(crate) memberships: Cache<(UserId, TenantId), Option<Arc<Access>>>,
+    /// Whether a session is alive.
+    pub(crate) sessions: Cache<SessionId, bool>,
+}
+
+impl AccessCaches {
+    pub(crate) fn new() -> Self {
+        Self {
+            memberships: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(STALE).build(),
+            sessions: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(STALE).build(),
+        }
+    }
+}
+
+/// What each role may do: the built-in ones and the app's.
+pub(crate) struct Roles {
+    grants: HashMap<RoleKey, Arc<Grants>>,
+}
+
+impl Roles {
+    pub(crate) fn new(of_app: HashMap<RoleKey, Grants>) -> Self {
+        let mut grants: HashMap<RoleKey, Arc<Grants>> =
+            of_app.into_iter().map(|(role, grants)| (role, Arc::new(grants))).collect();
+        for role in RoleKey::BUILT_IN {
+            if let Some(built_in) = Grants::built_in(role) {
+                grants.insert(RoleKey::new(role), Arc::new(built_in));
+            }
+        }
+        Self { grants }
+    }
+
+    /// A role that nobody knows any more (removed from the manifest) may do nothing.
+    pub(crate) fn access(&self, role: RoleKey) -> Access {
+        let grants = self.grants.get(&role).cloned().unwrap_or_default();
+        Access { role, grants }
+    }
+}

@@ -1,0 +1,190 @@
+//! The identity service: what the gate asks on every request, and the doors in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use rowhouse_audit::Audit;
+use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, TenantContext, params};
+use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
+use secrecy::SecretString;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::access::{Access, AccessCaches, Roles};
+use crate::error::IdentityError;
+use crate::keys::{Claims, Keys, OperatorClaims};
+use crate::member::MemberOut;
+use crate::password;
+
+/// Verified tokens that are remembered.
+const TOKENS_MAX: u64 = 100_000;
+/// A remembered token is looked at again at the latest after this.
+const TOKEN_REMEMBERED: Duration = Duration::from_secs(300);
+
+/// Settings of identity.
+#[derive(Debug, Clone)]
+pub struct IdentitySettings {
+    /// What stands in `iss`: the service's public URL.
+    pub issuer: String,
+    /// Seconds an access token is good for.
+    pub access_token_seconds: i64,
+    /// Days after which an unused session ends.
+    pub session_days: i32,
+}
+
+impl Default for IdentitySettings {
+    fn default() -> Self {
+        Self { issuer: "http://localhost:8080".into(), access_token_seconds: 15 * 60, session_days: 30 }
+    }
+}
+
+/// The identity service.
+pub struct Identity {
+    databases: Arc<Databases>,
+    authority: SystemAuthority,
+    pub(crate) settings: IdentitySettings,
+    pub(crate) keys: Keys,
+    pub(crate) audit: Audit,
+    pub(crate) refresh_signer: Signer,
+    pub(crate) invitation_signer: Signer,
+    pub(crate) caches: AccessCaches,
+    roles: ArcSwap<Roles>,
+    tokens: Cache<[u8; 32], Arc<Claims>>,
+}
+
+impl Identity {
+    /// Opens the service on a migrated control database.
+    ///
+    /// # Errors
+    /// If the signing keys cannot be loaded or made.
+    pub async fn open(
+        databases: Arc<Databases>,
+        authority: SystemAuthority,
+        master: MasterKey,
+        audit: Audit,
+        settings: IdentitySettings,
+    ) -> Result<Self, IdentityError> {
+        let mut connection = databases.control(&authority.scope("load signing keys")).await?;
+        let keys = Keys::load(&mut connection, &master, settings.issuer.clone()).await?;
+        Ok(Self {
+            databases,
+            authority,
+            settings,
+            keys,
+            audit,
+            refresh_signer: master.signer("refresh token"),
+            invitation_signer: master.signer("invitation"),
+            caches: AccessCaches::new(),
+            roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
+            tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
+        })
+    }
+
+    /// Makes the app's own roles known.
+    pub fn set_roles(&self, roles: HashMap<RoleKey, Grants>) {
+        self.roles.store(Arc::new(Roles::new(roles)));
+        self.caches.memberships.invalidate_all();
+    }
+
+    pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {
+        self.databases.control(&self.authority.scope(purpose)).await
+    }
+
+    /// The published public keys.
+    pub fn jwks(&self) -> Value {
+        self.keys.jwks()
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// If it is too short or too long.
+    pub async fn hash_password(&self, password: &str) -> Result<String, IdentityError> {
+        Ok(password::hash_password(SecretString::from(password)).await?)
+    }
+
+    /// Verifies a person's token and that its session is alive.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`], whatever is wrong with it.
+    pub async fn verify_access_token(&self, token: &str) -> Result<Arc<Claims>, IdentityError> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let claims = match self.tokens.get(&digest) {
+            Some(claims) => claims,
+            None => {
+                let claims = self.keys.verify_access(token)?;
+                self.tokens.insert(digest, claims.clone());
+                claims
+            }
+        };
+        if claims.expires_at <= chrono::Utc::now().timestamp() || !self.session_is_alive(claims.session).await? {
+            return Err(IdentityError::InvalidToken);
+        }
+        Ok(claims)
+    }
+
+    async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
+        const ALIVE: &str = "
+            select s.revoked_at is null and s.expires_at > now() and u.active
+            from control.sessions s join control.users u on u.id = s.user_id where s.id = $1";
+        if let Some(alive) = self.caches.sessions.get(&session).await {
+            return Ok(alive);
+        }
+        let connection = self.control("check a session").await?;
+        let alive = connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0));
+        self.caches.sessions.insert(session, alive).await;
+        Ok(alive)
+    }
+
+    /// Verifies an operator's token.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`], whatever is wrong with it.
+    pub async fn verify_operator_token(&self, token: &str) -> Result<Arc<OperatorClaims>, IdentityError> {
+        const ACTIVE: &str = "select active from control.operators where id = $1";
+        let claims = self.keys.verify_operator(token)?;
+        let connection = self.control("check an operator").await?;
+        let active = connection.query_opt(ACTIVE, params![claims.operator]).await?.is_some_and(|row| row.get(0));
+        if active { Ok(claims) } else { Err(IdentityError::InvalidToken) }
+    }
+
+    /// A person's part in a tenant, if they have one.
+    pub async fn access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
+        const ROLE: &str = "
+            select m.role from control.memberships m join control.users u on u.id = m.user_id
+            where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
+        if let Some(access) = self.caches.memberships.get(&(user, tenant)).await {
+            return Ok(access);
+        }
+        let connection = self.control("look up a membership").await?;
+        let row = connection.query_opt(ROLE, params![tenant, user]).await?;
+        let access = row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)))));
+        self.caches.memberships.insert((user, tenant), access.clone()).await;
+        Ok(access)
+    }
+
+    /// The people of a tenant, by name.
+    pub async fn members(&self, context: &TenantContext) -> Result<Vec<MemberOut>, IdentityError> {
+        const LIST: &str = "
+            select user_id, role, email, display_name, joined_at from rowhouse.members
+            where tenant_id = $1 and active order by display_name, user_id limit 1000";
+        let connection = self.databases.tenant(context).await?;
+        let rows = connection.run(LIST, params![context.tenant()]).await?;
+        let member = |row: &rowhouse_postgres::Row| MemberOut {
+            user_id: UserId::from_uuid(row.get(0)),
+            role: row.get(1),
+            email: row.get(2),
+            name: row.get(3),
+            joined_at: row.get(4),
+        };
+        Ok(rows.iter().map(member).collect())
+    }
+
+    /// Forgets what is cached of a person's part in a tenant: after it changed.
+    pub async fn forget_access(&self, user: UserId, tenant: TenantId) {
+        self.caches.memberships.invalidate(&(user, tenant)).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! The routes, one file per domain. HTTP only: rules live in the domain crates.
+
+pub(crate) mod admin;
+pub(crate) mod auth;
+pub(crate) mod documents;
+pub(crate) mod health;
+pub(crate) mod records;
+pub(crate) mod tenants;

@@ -1,0 +1,287 @@
+//! Sign-up, sign-in and what a session may do with itself.
+
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use rowhouse_identity::{Device, SignIn, Tokens};
+use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
+use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
+use schemars::{JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::body::JsonBody;
+use crate::envelope::{Answer, Failure};
+use crate::gate::{Person, client_ip};
+use crate::route::{Access, RouteDoc, Routes};
+use crate::state::ServerState;
+
+/// Adds the routes.
+pub(crate) fn add(routes: &mut Routes) {
+    let public = |path, operation| RouteDoc::new(Method::POST, path, operation, Access::Public);
+    let person = |method, path, operation| RouteDoc::new(method, path, operation, Access::Person);
+    routes.add(
+        public("/api/auth/sign-up", "sign_up")
+            .summary("Make an account and an organisation, and sign in to it.")
+            .body(schema_for!(SignUpIn).to_value())
+            .answers(201, schema_for!(SignedUpOut).to_value())
+            .refuses(&[400, 409, 413, 415, 422]),
+        sign_up,
+    );
+    routes.add(
+        public("/api/auth/sign-in", "sign_in")
+            .summary("Sign in with e-mail address and password.")
+            .body(schema_for!(SignInIn).to_value())
+            .answers(200, schema_for!(TokensOut).to_value())
+            .refuses(&[400, 401, 403, 413, 415, 422]),
+        sign_in,
+    );
+    routes.add(
+        public("/api/auth/refresh", "refresh_tokens")
+            .summary("Exchange a refresh token for new tokens; each is good once.")
+            .body(schema_for!(RefreshIn).to_value())
+            .answers(200, schema_for!(TokensOut).to_value())
+            .refuses(&[400, 401, 413, 415, 422]),
+        refresh,
+    );
+    routes.add(person(Method::POST, "/api/auth/sign-out", "sign_out").summary("End this session."), sign_out);
+    routes.add(
+        person(Method::POST, "/api/auth/switch", "switch_tenant")
+            .summary("New tokens for another organisation of the caller.")
+            .body(schema_for!(SwitchIn).to_value())
+            .answers(200, schema_for!(TokensOut).to_value())
+            .refuses(&[400, 413, 415, 422]),
+        switch,
+    );
+    routes.add(
+        public("/api/auth/invitations/accept", "accept_invitation")
+            .summary("Join an organisation by an invitation's token; a new person gives a password.")
+            .body(schema_for!(AcceptIn).to_value())
+            .answers(200, schema_for!(TokensOut).to_value())
+            .refuses(&[400, 401, 404, 409, 413, 415, 422]),
+        accept_invitation,
+    );
+    routes.add(person(Method::GET, "/api/auth/me", "get_me").summary("The caller and their organisations."), get_me);
+    routes.add(
+        RouteDoc::new(Method::GET, "/.well-known/jwks.json", "get_jwks", Access::Public)
+            .summary("The public keys that verify access tokens."),
+        get_jwks,
+    );
+    routes.add(
+        public("/api/operators/sign-in", "sign_in_operator")
+            .summary("Sign in as an operator of the service.")
+            .body(schema_for!(OperatorSignInIn).to_value())
+            .answers(200, json!({ "type": "object" }))
+            .refuses(&[400, 401, 413, 415, 422]),
+        sign_in_operator,
+    );
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SignUpIn {
+    email: String,
+    password: String,
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+    company_name: String,
+    slug: Option<String>,
+    plan: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SignInIn {
+    email: String,
+    password: String,
+    /// Id or slug of the organisation to sign in to.
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RefreshIn {
+    refresh_token: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SwitchIn {
+    /// Id or slug.
+    tenant: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AcceptIn {
+    token: String,
+    password: String,
+    #[serde(default)]
+    first_name: String,
+    #[serde(default)]
+    last_name: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OperatorSignInIn {
+    email: String,
+    password: String,
+}
+
+/// What a sign-in gives.
+#[derive(Debug, Serialize, JsonSchema)]
+struct TokensOut {
+    access_token: String,
+    refresh_token: String,
+    token_type: &'static str,
+    /// Seconds the access token is good for.
+    expires_in: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SignedUpOut {
+    user: Value,
+    tenant: Value,
+    #[serde(flatten)]
+    tokens: TokensOut,
+}
+
+impl From<Tokens> for TokensOut {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            token_type: "Bearer",
+            expires_in: tokens.expires_in,
+        }
+    }
+}
+
+/// The device a sign-in comes from, for the list of sessions and the security events.
+pub(crate) fn device(parts: &Parts) -> Device {
+    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Device { ip: client_ip(parts), user_agent: user_agent.map(|text| text.chars().take(200).collect()) }
+}
+
+/// The address, or its fault added to the list.
+pub(crate) fn email(text: &str, faults: &mut Vec<FieldError>) -> Option<EmailAddress> {
+    text.parse().map_err(|error: _| faults.push(FieldError::new("email", "invalid", fault(&error)))).ok()
+}
+
+fn fault(error: &impl std::error::Error) -> String {
+    error.to_string()
+}
+
+async fn sign_up(
+    State(state): State<ServerState>,
+    parts: Parts,
+    JsonBody(body): JsonBody<SignUpIn>,
+) -> Result<Answer<SignedUpOut>, Failure> {
+    let mut faults = Vec::new();
+    let email = email(&body.email, &mut faults);
+    if let Err(error) = rowhouse_identity::check_password(&body.password) {
+        faults.push(FieldError::new("password", "invalid", error.to_string()));
+    }
+    let name = body.company_name.trim().to_owned();
+    if !(1..=200).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        faults.push(FieldError::new("company_name", "invalid", "must have 1 to 200 characters"));
+    }
+    let slug = match &body.slug {
+        Some(text) => text.parse::<Slug>().map_err(|error| faults.push(FieldError::new("slug", "invalid", error.to_string()))).ok(),
+        None => None,
+    };
+    let (Some(email), true) = (email, faults.is_empty()) else {
+        return Err(Failure(ApiError::validation(faults)));
+    };
+    let password_hash = state.identity.hash_password(&body.password).await?;
+    let owner = ProvisionOwner::NewUser {
+        email: email.clone(),
+        password_hash,
+        first_name: body.first_name.trim().to_owned(),
+        last_name: body.last_name.trim().to_owned(),
+    };
+    let provision = Provision { name, slug, plan: body.plan, placement: Placement::Pool, owner };
+    let made = state.tenants.provision(provision).await?;
+    let sign_in = SignIn { email, password: body.password.into(), tenant: Some(made.tenant.id.to_string()), device: device(&parts) };
+    let tokens = state.identity.sign_in(sign_in).await?;
+    let user = json!({ "id": made.owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
+    let tenant = super::tenants::public(&made.tenant);
+    Ok(Answer::created(SignedUpOut { user, tenant, tokens: tokens.into() }).of(made.tenant.id))
+}
+
+async fn sign_in(
+    State(state): State<ServerState>,
+    parts: Parts,
+    JsonBody(body): JsonBody<SignInIn>,
+) -> Result<Answer<TokensOut>, Failure> {
+    let mut faults = Vec::new();
+    let Some(email) = email(&body.email, &mut faults) else {
+        return Err(Failure(ApiError::validation(faults)));
+    };
+    let sign_in = SignIn { email, password: body.password.into(), tenant: body.tenant, device: device(&parts) };
+    Ok(Answer::ok(state.identity.sign_in(sign_in).await?.into()))
+}
+
+async fn refresh(
+    State(state): State<ServerState>,
+    parts: Parts,
+    JsonBody(body): JsonBody<RefreshIn>,
+) -> Result<Answer<TokensOut>, Failure> {
+    Ok(Answer::ok(state.identity.refresh(&body.refresh_token, device(&parts)).await?.into()))
+}
+
+async fn sign_out(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
+    state.identity.sign_out(&person.claims).await?;
+    Ok(Answer::ok(json!({})))
+}
+
+async fn switch(
+    State(state): State<ServerState>,
+    person: Person,
+    parts: Parts,
+    JsonBody(body): JsonBody<SwitchIn>,
+) -> Result<Answer<TokensOut>, Failure> {
+    Ok(Answer::ok(state.identity.switch(&person.claims, &body.tenant, device(&parts)).await?.into()))
+}
+
+async fn accept_invitation(
+    State(state): State<ServerState>,
+    parts: Parts,
+    JsonBody(body): JsonBody<AcceptIn>,
+) -> Result<Answer<TokensOut>, Failure> {
+    let accept = rowhouse_identity::AcceptInvitation {
+        token: body.token.into(),
+        password: body.password.into(),
+        first_name: body.first_name,
+        last_name: body.last_name,
+        device: device(&parts),
+    };
+    let accepted = state.identity.accept_invitation(accept).await?;
+    state.tenants.project_members(accepted.tenant).await?;
+    Ok(Answer::ok(accepted.tokens.into()))
+}
+
+async fn get_me(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
+    let me = state.identity.me(&person.claims).await?;
+    Ok(Answer::ok(serde_json::to_value(me).map_err(ApiError::internal)?))
+}
+
+async fn get_jwks(State(state): State<ServerState>) -> axum::Json<Value> {
+    axum::Json(state.identity.jwks())
+}
+
+async fn sign_in_operator(
+    State(state): State<ServerState>,
+    parts: Parts,
+    JsonBody(body): JsonBody<OperatorSignInIn>,
+) -> Result<Answer<Value>, Failure> {
+    let mut faults = Vec::new();
+    let Some(email) = email(&body.email, &mut faults) else {
+        return Err(Failure(ApiError::validation(faults)));
+    };
+    let signed_in = state.identity.sign_in_operator(&email, &body.password.into(), device(&parts)).await?;
+    Ok(Answer::ok(json!({ "access_token": signed_in.access_token, "token_type": "Bearer", "expires_in": signed_in.expires_in })))
+}

@@ -1,0 +1,73 @@
+//! A person's tenants, as their members see them.
+
+use axum::extract::State;
+use axum::http::Method;
+use rowhouse_tenants::Tenant;
+use serde_json::{Value, json};
+
+use crate::envelope::{Answer, Failure};
+use crate::gate::{PathMember, Person};
+use crate::route::{Access, RouteDoc, Routes};
+use crate::state::ServerState;
+
+/// Adds the routes.
+pub(crate) fn add(routes: &mut Routes) {
+    let mine = RouteDoc::new(Method::GET, "/api/tenants", "list_my_tenants", Access::Person)
+        .summary("The caller's organisations.")
+        .answers(200, json!({ "type": "array", "items": { "type": "object" } }));
+    routes.add(mine, list_my_tenants);
+    let one = |path, operation| RouteDoc::new(Method::GET, path, operation, Access::PathTenant);
+    routes.add(one("/api/tenants/{tenant}", "get_tenant").summary("One organisation of the caller."), get_tenant);
+    routes.add(
+        one("/api/tenants/{tenant}/stats", "get_tenant_stats")
+            .summary("How many records of each entity the caller may see.")
+            .refuses(&[503]),
+        get_tenant_stats,
+    );
+    routes.add(
+        one("/api/tenants/{tenant}/members", "list_members")
+            .summary("The people of the organisation.")
+            .answers(200, json!({ "type": "array", "items": { "type": "object" } })),
+        list_members,
+    );
+}
+
+/// A tenant as its own members may see it: nothing of where its rows live.
+pub(crate) fn public(tenant: &Tenant) -> Value {
+    json!({
+        "id": tenant.id,
+        "name": tenant.name,
+        "slug": tenant.slug,
+        "status": tenant.status,
+        "plan": tenant.plan,
+        "created_at": tenant.created_at,
+    })
+}
+
+async fn list_my_tenants(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
+    let me = state.identity.me(&person.claims).await?;
+    Ok(Answer::ok(json!(me.memberships)))
+}
+
+async fn get_tenant(PathMember(member): PathMember) -> Result<Answer<Value>, Failure> {
+    let mut data = public(&member.tenant);
+    data["role"] = json!(member.role);
+    Ok(Answer::ok(data).of(member.tenant.id))
+}
+
+async fn get_tenant_stats(
+    State(state): State<ServerState>,
+    PathMember(member): PathMember,
+) -> Result<Answer<Value>, Failure> {
+    let model = state.tenants.model();
+    let counts = state.records.counts(&model, &member.caller()).await?;
+    Ok(Answer::ok(json!({ "records": counts })).of(member.tenant.id))
+}
+
+async fn list_members(
+    State(state): State<ServerState>,
+    PathMember(member): PathMember,
+) -> Result<Answer<Value>, Failure> {
+    let members = state.identity.members(&member.context).await?;
+    Ok(Answer::ok(json!(members)).of(member.tenant.id))
+}

@@ -1,0 +1,82 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowhouse_audit::Audit;
+use rowhouse_identity::Identity;
+use rowhouse_postgres::{Databases, SystemAuthority, TenantAuthority};
+use rowhouse_records::Records;
+use rowhouse_tenants::Tenants;
+
+/// Settings of the HTTP side.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The domain whose subdomains are tenants.
+    pub base_domain: String,
+    /// What clients call this server.
+    pub public_url: String,
+    /// Longest request.
+    pub request_timeout: Duration,
+    /// Largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// Version of the program, for health and documents.
+    pub version: &'static str,
+}
+
+/// Everything behind the routes. Cloned per request: a pointer.
+#[derive(Clone)]
+pub struct ServerState(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) settings: ServerSettings,
+    pub(crate) databases: Arc<Databases>,
+    pub(crate) tenant_authority: TenantAuthority,
+    pub(crate) system_authority: SystemAuthority,
+    pub(crate) tenants: Arc<Tenants>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) audit: Audit,
+    pub(crate) records: Records,
+}
+
+/// The services that the composition root has put together.
+pub struct Services {
+    /// Connection pools.
+    pub databases: Arc<Databases>,
+    /// For the gate.
+    pub tenant_authority: TenantAuthority,
+    /// For health.
+    pub system_authority: SystemAuthority,
+    /// Registry, provisioning and lifecycle.
+    pub tenants: Arc<Tenants>,
+    /// People and tokens.
+    pub identity: Arc<Identity>,
+    /// Security events.
+    pub audit: Audit,
+    /// The data API.
+    pub records: Records,
+}
+
+impl ServerState {
+    /// Binds the services to the HTTP side.
+    pub fn new(settings: ServerSettings, services: Services) -> Self {
+        let Services { databases, tenant_authority, system_authority, tenants, identity, audit, records } = services;
+        Self(Arc::new(Inner {
+            settings,
+            databases,
+            tenant_authority,
+            system_authority,
+            tenants,
+            identity,
+            audit,
+            records,
+        }))
+    }
+}
+
+impl std::ops::Deref for ServerState {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

@@ -1,0 +1,111 @@
+//! What surrounds every request: its id, its one log line, its figures, and the last form of
+//! an error.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use rowhouse_types::{ErrorCode, TenantId, UserId};
+
+use crate::envelope::{failure_of, write_failure};
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_LENGTH_MAX: usize = 64;
+
+/// What becomes known of a request on its way, for its log line.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) request_id: String,
+    pub(crate) tenant: OnceLock<TenantId>,
+    pub(crate) user: OnceLock<UserId>,
+}
+
+/// The facts of the running request, in its extensions.
+pub(crate) type SharedFacts = Arc<Facts>;
+
+/// The middleware around everything.
+pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let facts = Arc::new(Facts { request_id: request_id(request.headers()), ..Facts::default() });
+    request.extensions_mut().insert(SharedFacts::clone(&facts));
+    let method = request.method().clone();
+    // The pattern, never the path: paths hold ids, and a label must not grow without bound.
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)".to_owned(), |path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    let failure = failure_of(&mut response);
+    if let Some(failure) = &failure {
+        response = write_failure(response, failure, &facts.request_id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&facts.request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status().as_u16();
+    record(&method, &route, status, started);
+    let line = Line { facts: &facts, method: &method, route: &route, status, duration_ms: started.elapsed().as_millis() };
+    match &failure {
+        Some(failure) => line.failed(failure.code, failure.cause.as_deref()),
+        None => line.succeeded(),
+    }
+    response
+}
+
+/// The client's id, if it is short and plain; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=REQUEST_ID_LENGTH_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    given.filter(plain).map_or_else(|| format!("req_{}", uuid::Uuid::now_v7().simple()), str::to_owned)
+}
+
+fn record(method: &Method, route: &str, status: u16, started: Instant) {
+    let labels = [("method", method.as_str().to_owned()), ("route", route.to_owned())];
+    metrics::histogram!("rowhouse_http_request_duration_seconds", &labels).record(started.elapsed());
+    let [method, route] = labels;
+    metrics::counter!("rowhouse_http_requests_total", &[method, route, ("status", status.to_string())]).increment(1);
+}
+
+struct Line<'a> {
+    facts: &'a Facts,
+    method: &'a Method,
+    route: &'a str,
+    status: u16,
+    duration_ms: u128,
+}
+
+impl Line<'_> {
+    fn succeeded(&self) {
+        tracing::info!(
+            request_id = %self.facts.request_id,
+            tenant_id = self.facts.tenant.get().map(tracing::field::display),
+            user_id = self.facts.user.get().map(tracing::field::display),
+            method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
+            "request"
+        );
+    }
+
+    fn failed(&self, code: ErrorCode, cause: Option<&str>) {
+        // A client's fault is information; ours wakes somebody.
+        if code == ErrorCode::Internal {
+            tracing::error!(
+                request_id = %self.facts.request_id,
+                tenant_id = self.facts.tenant.get().map(tracing::field::display),
+                user_id = self.facts.user.get().map(tracing::field::display),
+                method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
+                code = %code, cause, "request failed"
+            );
+        } else {
+            tracing::info!(
+                request_id = %self.facts.request_id,
+                tenant_id = self.facts.tenant.get().map(tracing::field::display),
+                user_id = self.facts.user.get().map(tracing::field::display),
+                method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
+                code = %code, cause, "request refused"
+            );
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The command line: verbs, flags and help.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::settings::SettingsArgs;
+
+/// Rowhouse turns a PostgreSQL schema into a multi-tenant service.
+#[derive(Debug, Parser)]
+#[command(name = "rowhouse", version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// One JSON document on stdout instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No messages but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Config file [default: rowhouse.config.toml, if it exists]
+    #[arg(long, env = "ROWHOUSE_CONFIG", global = true, value_name = "FILE", help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  rowhouse app new desk                        a new app to start from
+  rowhouse dev --app desk                      serve it with three demo tenants
+  rowhouse app check --app desk                can its schema leak?
+  rowhouse tenant create --app desk --name Acme --slug acme --owner ann@example.com
+  rowhouse migrate up --app desk               bring every tenant to the newest schema";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the app
+    Serve,
+    /// Serve the app on this machine with three demo tenants, one in each placement
+    Dev {
+        /// Rows of demo data for each tenant, over all tables
+        #[arg(long, default_value_t = 300)]
+        rows: u32,
+    },
+    /// Write, check and describe apps
+    #[command(subcommand)]
+    App(AppCommand),
+    /// Tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Bring schemas to the newest version
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Operators: the people who run the service
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Data for development
+    #[command(subcommand)]
+    Seed(SeedCommand),
+    /// A token for a tenant, for development
+    Token {
+        /// The tenant's slug or id
+        #[arg(long)]
+        tenant: String,
+        /// The member to act as [default: the tenant's first owner]
+        #[arg(long = "as", value_name = "EMAIL")]
+        member: Option<String>,
+        /// How long it is valid, in minutes
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+    },
+    /// The embedded PostgreSQL
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Check settings, server and isolation
+    Doctor,
+    /// The OpenAPI document of the service with the app's entities
+    Openapi,
+}
+
+/// `rowhouse app …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// Write a small working app into a new directory
+    New {
+        /// The directory; its name is the app's name
+        directory: PathBuf,
+    },
+    /// Check the app on a scratch database: can its schema leak, do its migrations work?
+    Check,
+    /// Print entities, columns, relations, roles, and what was completed
+    Describe,
+}
+
+/// `rowhouse tenant …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant
+    Create {
+        /// Its name, for people
+        #[arg(long)]
+        name: String,
+        /// Its name in URLs [default: made from the name]
+        #[arg(long)]
+        slug: Option<String>,
+        /// E-mail address of its first owner; a person who is unknown gets an invitation
+        #[arg(long, value_name = "EMAIL")]
+        owner: Option<String>,
+        /// Its plan [default: the app's]
+        #[arg(long)]
+        plan: Option<String>,
+        /// Where its rows live
+        #[arg(long, value_enum, default_value_t = PlacementArg::Pool)]
+        placement: PlacementArg,
+    },
+    /// List tenants
+    List {
+        /// Only those whose name or slug contains this
+        #[arg(long)]
+        search: Option<String>,
+        /// Only those of this status
+        #[arg(long)]
+        status: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Go on after this slug
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Show one tenant
+    Show {
+        /// Slug or id
+        tenant: String,
+    },
+    /// Refuse a tenant's requests until it is reactivated
+    Suspend {
+        /// Slug or id
+        tenant: String,
+        /// Why; its people see this
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Serve a suspended tenant again
+    Reactivate {
+        /// Slug or id
+        tenant: String,
+    },
+    /// Delete a tenant and all its rows
+    Delete {
+        /// Slug or id
+        tenant: String,
+        /// The slug again: nothing is deleted without it
+        #[arg(long, value_name = "SLUG")]
+        confirm: Option<String>,
+    },
+}
+
+/// Where a tenant's rows live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlacementArg {
+    /// Shared tables
+    Pool,
+    /// A schema of its own
+    Schema,
+    /// A database of its own
+    Database,
+}
+
+/// `rowhouse migrate …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Show what would be applied where
+    Plan(MigrateTarget),
+    /// Apply what is pending
+    Up {
+        #[command(flatten)]
+        target: MigrateTarget,
+        /// Show what would be applied, and apply nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Targets at a time
+        #[arg(long, default_value_t = 8)]
+        parallel: usize,
+    },
+    /// Take the newest migration back, by its .down.sql
+    Down {
+        #[command(flatten)]
+        target: MigrateTarget,
+        /// Show what would be taken back, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show which targets are on which version
+    Status {
+        #[command(flatten)]
+        target: MigrateTarget,
+        /// Compare the real schemas instead of what was recorded
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+/// Which targets a migration concerns.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct MigrateTarget {
+    /// Which targets
+    #[arg(long, value_enum, default_value_t = TargetArg::All)]
+    pub(crate) target: TargetArg,
+}
+
+/// Which targets a migration concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TargetArg {
+    /// The control database
+    Control,
+    /// Every place where tenants' rows live
+    Tenants,
+    /// Both, in this order
+    All,
+}
+
+/// `rowhouse operator …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Make an operator; the password is read from ROWHOUSE_OPERATOR_PASSWORD, or made and shown once
+    Create {
+        /// E-mail address
+        email: String,
+    },
+    /// List operators
+    List,
+}
+
+/// `rowhouse seed …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SeedCommand {
+    /// Tenants with plausible rows: the same on every machine
+    Demo {
+        /// How many tenants
+        #[arg(long, default_value_t = 3)]
+        tenants: u32,
+        /// Rows over all tenants and tables
+        #[arg(long, default_value_t = 1000)]
+        rows: u64,
+        /// Where they live
+        #[arg(long, value_enum, default_value_t = PlacementArg::Pool)]
+        placement: PlacementArg,
+    },
+}
+
+/// `rowhouse db …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Run the embedded server in the foreground, until Ctrl-C
+    Start,
+    /// Stop an embedded server that `db start` runs
+    Stop,
+    /// Tell whether it runs, and how to reach it
+    Status,
+    /// Open psql, as the owner or as one tenant
+    Psql {
+        /// Slug or id: the session sees this tenant's rows only
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Further arguments for psql, after --
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+}

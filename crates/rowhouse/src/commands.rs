@@ -1,0 +1,56 @@
+//! The verbs, one file each.
+
+mod app;
+mod db;
+mod doctor;
+mod migrate;
+mod operator;
+mod seed;
+mod serve;
+mod tenant;
+mod token;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::output::Output;
+use crate::settings::Settings;
+
+/// Interrupted by the person: the shell's number for it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs one verb on a runtime of its own. Ctrl-C ends every verb but the serving ones, which
+/// end in order by themselves.
+pub(crate) fn run(command: Command, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let serving = matches!(command, Command::Serve | Command::Dev { .. } | Command::Db(_));
+        let verb = dispatch(command, settings, output);
+        if serving {
+            return verb.await;
+        }
+        tokio::select! {
+            outcome = verb => outcome,
+            _ = tokio::signal::ctrl_c() => {
+                output.message("interrupted; what was finished stays, what was begun goes on when the command is run again");
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
+    })
+}
+
+async fn dispatch(command: Command, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => serve::serve(settings, output).await,
+        Command::Dev { rows } => serve::dev(settings, output, rows).await,
+        Command::App(command) => app::run(command, settings, output).await,
+        Command::Tenant(command) => tenant::run(command, settings, output).await,
+        Command::Migrate(command) => migrate::run(command, settings, output).await,
+        Command::Operator(command) => operator::run(command, settings, output).await,
+        Command::Seed(command) => seed::run(command, settings, output).await,
+        Command::Token { tenant, member, minutes } => token::run(&tenant, member, minutes, settings, output).await,
+        Command::Db(command) => db::run(command, settings, output).await,
+        Command::Doctor => doctor::run(settings, output).await,
+        Command::Openapi => app::openapi(settings, output).await,
+    }
+}

@@ -1,0 +1,123 @@
+//! The composition root: opens the server, hands out the authorities, puts the services
+//! together. The only place where they meet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rowhouse_app::App;
+use rowhouse_audit::Audit;
+use rowhouse_identity::{Identity, IdentitySettings};
+use rowhouse_postgres::{Authorities, Databases, bootstrap};
+use rowhouse_records::Records;
+use rowhouse_server::{ServerSettings, ServerState, Services};
+use rowhouse_tenants::{Tenants, TenantsSettings};
+use rowhouse_types::MasterKey;
+
+use crate::local::{self, Server};
+use crate::settings::Settings;
+
+/// A server with its databases, without an app.
+pub(crate) struct Ground {
+    pub(crate) server: Server,
+    pub(crate) databases: Arc<Databases>,
+    pub(crate) authorities: Authorities,
+    pub(crate) master_key: MasterKey,
+}
+
+impl Ground {
+    /// Opens or starts the server and makes sure that roles and databases exist.
+    pub(crate) async fn open(settings: &Settings, command: &str) -> anyhow::Result<Self> {
+        let opening = settings.clone();
+        let name = command.to_owned();
+        let server = tokio::task::spawn_blocking(move || local::open(&opening, &name)).await??;
+        let master_key = server.settings.master_key.clone();
+        bootstrap(&server.settings).await.with_context(|| format!("cannot use the server at {}", server.settings.address()))?;
+        let (databases, authorities) = Databases::open(server.settings.clone());
+        Ok(Self { server, databases, authorities, master_key })
+    }
+
+    /// Closes the pools and stops the server if this process runs it.
+    pub(crate) async fn close(self) {
+        self.databases.shut_down();
+        // Stopping waits for the server's end; the runtime's workers must not wait with it.
+        let stopped = tokio::task::spawn_blocking(move || self.server.stop()).await;
+        if let Err(error) = stopped {
+            tracing::error!(%error, "stop the embedded PostgreSQL");
+        }
+    }
+}
+
+/// Everything, with an app.
+pub(crate) struct Rowhouse {
+    pub(crate) ground: Ground,
+    pub(crate) tenants: Arc<Tenants>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) audit: Audit,
+}
+
+/// Loads the app that the settings name.
+pub(crate) fn load_app(settings: &Settings) -> anyhow::Result<App> {
+    let directory = settings.app.as_deref().unwrap_or_else(|| Path::new("."));
+    App::load(directory).with_context(|| match settings.app {
+        Some(_) => format!("the app in {} cannot be used", directory.display()),
+        None => "no app was named with --app, and the current directory holds none that can be used".to_owned(),
+    })
+}
+
+impl Rowhouse {
+    /// Puts the services together and brings the control and the shared databases to the newest
+    /// version. Fails if the app's schema can leak.
+    pub(crate) async fn open(settings: &Settings, app: App, command: &str) -> anyhow::Result<Self> {
+        let ground = Ground::open(settings, command).await?;
+        let scope = ground.authorities.system.scope("serve");
+        let audit = Audit::start(ground.databases.clone(), ground.authorities.system.clone());
+        rowhouse_tenants::migrate_control(&ground.databases, &scope).await?;
+        let identity = Identity::open(
+            ground.databases.clone(),
+            ground.authorities.system.clone(),
+            ground.master_key.clone(),
+            audit.clone(),
+            IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() },
+        )
+        .await?;
+        let identity = Arc::new(identity);
+        let tenants = Tenants::open(
+            ground.databases.clone(),
+            &ground.authorities,
+            identity.clone(),
+            app,
+            TenantsSettings { warm: settings.warm, ..TenantsSettings::default() },
+        )
+        .await?;
+        Ok(Self { ground, tenants, identity, audit })
+    }
+
+    /// The HTTP side's state.
+    pub(crate) fn server_state(&self, settings: &Settings) -> ServerState {
+        let http = ServerSettings {
+            base_domain: settings.base_domain.clone(),
+            public_url: settings.public_url.clone(),
+            request_timeout: settings.request_timeout,
+            body_bytes_max: settings.body_bytes_max,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let records = Records::new(self.ground.databases.clone(), self.ground.master_key.signer("cursor"));
+        let services = Services {
+            databases: self.ground.databases.clone(),
+            tenant_authority: self.ground.authorities.tenant.clone(),
+            system_authority: self.ground.authorities.system.clone(),
+            tenants: self.tenants.clone(),
+            identity: self.identity.clone(),
+            audit: self.audit.clone(),
+            records,
+        };
+        ServerState::new(http, services)
+    }
+
+    /// Writes out what is still in memory, then closes the databases.
+    pub(crate) async fn close(self) {
+        self.audit.flush().await;
+        self.ground.close().await;
+    }
+}

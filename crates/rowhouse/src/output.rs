@@ -1,0 +1,87 @@
+//! What commands print. Results go to stdout (tables for people, one JSON document with
+//! `--json`); messages, progress and errors go to stderr.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+
+use std::io::IsTerminal as _;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// One JSON document instead of text.
+    pub(crate) json: bool,
+    /// No messages but errors.
+    pub(crate) quiet: bool,
+}
+
+impl Output {
+    /// Whether progress may be drawn: only for a person at a terminal.
+    pub(crate) fn interactive(self) -> bool {
+        !self.json && !self.quiet && std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
+    }
+
+    /// Whether colour may be used on stdout.
+    pub(crate) fn colour(self) -> bool {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        !self.json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !dumb
+    }
+
+    /// A result: the data with `--json`, else the text made from it.
+    pub(crate) fn result(self, data: &Value, text: impl FnOnce() -> String) {
+        if self.json {
+            println!("{}", json!({ "success": true, "data": data }));
+        } else {
+            let text = text();
+            if !text.is_empty() {
+                println!("{}", text.trim_end());
+            }
+        }
+    }
+
+    /// A message for the person, on stderr.
+    pub(crate) fn message(self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// The end of a command that failed.
+    pub(crate) fn failure(self, error: &anyhow::Error) {
+        let code = error
+            .downcast_ref::<rowhouse_types::ApiError>()
+            .map_or("failed", |api| api.code.as_str());
+        if self.json {
+            let message = chain(error);
+            println!("{}", json!({ "success": false, "error": { "code": code, "message": message, "details": [] } }));
+        }
+        eprintln!("error: {}", chain(error));
+    }
+}
+
+/// The whole chain of causes, without repeating a cause that the text above it already tells.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("\n  because: ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
+/// A table without lines, as wide as the terminal.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
