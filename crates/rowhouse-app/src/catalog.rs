@@ -133,10 +133,7 @@ impl Catalog {
         }
         for row in connection.query(INDEXES, params![schema]).await? {
             let name: String = row.get(0);
-            tables.entry(name).or_default().indexes.push(Index {
-                columns: row.get(1),
-                partial: row.get(2),
-            });
+            tables.entry(name).or_default().indexes.push(Index { columns: row.get(1), partial: row.get(2) });
         }
         Ok(Self { tables })
     }

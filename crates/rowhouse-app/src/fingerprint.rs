@@ -12,12 +12,12 @@ const LINES: &str = "
     with s as (select oid, nspname from pg_namespace where nspname = any($1))
     select nspname::text, line from (
         select s.nspname, 'column ' || c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
-               || ' ' || a.attnotnull || ' ' || a.attgenerated || a.attidentity || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') as line
+               || ' ' || a.attnotnull || ' ' || a.attgenerated::text || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '') as line
         from s join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p', 'v', 'm', 'f')
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
         union all
-        select s.nspname, 'table ' || c.relname || ' ' || c.relkind || ' ' || c.relpersistence || ' ' || c.relrowsecurity || ' '
+        select s.nspname, 'table ' || c.relname || ' ' || c.relkind::text || ' ' || c.relpersistence::text || ' ' || c.relrowsecurity || ' '
                || c.relforcerowsecurity || ' ' || coalesce(array_to_string(c.reloptions, ','), '') || ' '
                || (select coalesce(string_agg(g.item, ',' order by g.item), '') from (
                        select pg_get_userbyid(x.grantee) || '=' || x.privilege_type as item from aclexplode(c.relacl) x) g)
@@ -32,7 +32,7 @@ const LINES: &str = "
         select s.nspname, 'index ' || pg_get_indexdef(x.indexrelid) || ' ' || x.indisvalid
         from s join pg_class c on c.relnamespace = s.oid join pg_index x on x.indrelid = c.oid
         union all
-        select s.nspname, 'policy ' || c.relname || ' ' || p.polname || ' ' || p.polcmd || ' ' || p.polpermissive || ' '
+        select s.nspname, 'policy ' || c.relname || ' ' || p.polname || ' ' || p.polcmd::text || ' ' || p.polpermissive || ' '
                || coalesce(pg_get_expr(p.polqual, p.polrelid), '') || ' ' || coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '')
         from s join pg_class c on c.relnamespace = s.oid join pg_policy p on p.polrelid = c.oid
         union all
@@ -42,11 +42,11 @@ const LINES: &str = "
         select s.nspname, 'function ' || pg_get_functiondef(f.oid)
         from s join pg_proc f on f.pronamespace = s.oid and f.prokind in ('f', 'p')
         union all
-        select s.nspname, 'type ' || t.typname || ' ' || t.typtype || ' '
+        select s.nspname, 'type ' || t.typname || ' ' || t.typtype::text || ' '
                || array_to_string(array(select l.enumlabel from pg_enum l where l.enumtypid = t.oid order by l.enumsortorder), ',')
         from s join pg_type t on t.typnamespace = s.oid and t.typtype in ('e', 'd')
     ) lines
-    order by 1, 2 collate \"C\"";
+    order by nspname, line collate \"C\"";
 
 /// The fingerprint of one schema.
 pub async fn fingerprint(connection: &SystemConnection, schema: &str) -> DatabaseResult<String> {

@@ -80,7 +80,7 @@ async fn create_roles(admin: &Client, settings: &ClusterSettings) -> DatabaseRes
          lock_timeout = '5s'; search_path = 'pg_catalog'; jit = 'off'"
     );
     for (name, attributes, defaults) in [
-        (roles.owner(), "login createdb", "jit = 'off'"),
+        (roles.owner(), "login createdb", "jit = 'off'; client_min_messages = 'warning'"),
         (roles.service(), "login", service_defaults.as_str()),
         (roles.reader(), "login", service_defaults.as_str()),
     ] {

@@ -11,6 +11,7 @@ mod cluster;
 mod connection;
 mod databases;
 mod error;
+mod json;
 mod managed;
 mod migrate;
 mod param;
@@ -24,6 +25,7 @@ pub use bootstrap::{Bootstrapped, bootstrap};
 pub use cluster::{ClusterSettings, PoolLimits, RoleNames};
 pub use databases::{Databases, PoolState};
 pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
+pub use json::write_row;
 pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
     AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, applied_migrations, apply_migrations,

@@ -25,10 +25,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         }
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) if rejection.status() == 413 => Err(Failure(ApiError::new(
-                ErrorCode::PayloadTooLarge,
-                "The body is larger than this server allows.",
-            ))),
+            Err(rejection) if rejection.status() == 413 => {
+                Err(Failure(ApiError::new(ErrorCode::PayloadTooLarge, "The body is larger than this server allows.")))
+            }
             Err(_) => Err(Failure(ApiError::invalid("The body could not be read to its end."))),
         }
     }

@@ -145,9 +145,10 @@ pub(crate) fn failure_of(response: &mut Response) -> Option<FailureBody> {
         StatusCode::NOT_FOUND => {
             (ErrorCode::NotFound, "There is no such path. The service's paths are listed in /api/openapi.json.")
         }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            (ErrorCode::MethodNotAllowed, "The path exists, but not with this method; the Allow header lists those it has.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => (
+            ErrorCode::MethodNotAllowed,
+            "The path exists, but not with this method; the Allow header lists those it has.",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => (ErrorCode::PayloadTooLarge, "The body is larger than this server allows."),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             (ErrorCode::UnsupportedMediaType, "Send JSON with the header Content-Type: application/json.")

@@ -13,7 +13,7 @@ use rowhouse_identity::{Claims, OperatorClaims};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{Action, ApiError, ErrorCode, Grants, RoleKey, UserId};
+use rowhouse_types::{ApiError, ErrorCode, Grants, RoleKey, UserId};
 
 use crate::envelope::Failure;
 use crate::host::slug_of_host;
@@ -37,7 +37,6 @@ pub(crate) struct Member {
     pub(crate) user: UserId,
     pub(crate) role: RoleKey,
     pub(crate) grants: Arc<Grants>,
-    pub(crate) claims: Arc<Claims>,
 }
 
 /// The same for a route with `{tenant}` in its path, where strangers get 404.
@@ -49,17 +48,6 @@ impl Member {
         Caller { context: &self.context, user: Some(self.user), grants: &self.grants }
     }
 
-    /// Refuses unless the role may do this.
-    pub(crate) fn require(&self, entity: &str, action: Action) -> Result<(), Failure> {
-        if self.grants.allows(entity, action) {
-            return Ok(());
-        }
-        let permission = rowhouse_types::Permission { entity: entity.into(), action, scope: rowhouse_types::Scope::All };
-        Err(Failure(ApiError::permission_denied(format!(
-            "Your role ({}) does not include {permission}. Ask an owner or admin of the organisation.",
-            self.role
-        ))))
-    }
 }
 
 /// Where a tenant was named.
@@ -162,7 +150,7 @@ async fn admit(
     let _ = facts.tenant.set(tenant.id);
     check_status(&tenant, in_path)?;
     let context = tenant.context(&state.tenant_authority);
-    Ok(Member { context, user: claims.user, role: access.role.clone(), grants: access.grants.clone(), tenant, claims })
+    Ok(Member { context, user: claims.user, role: access.role.clone(), grants: access.grants.clone(), tenant })
 }
 
 /// Every tenant the request names, in the order in which they decide.
@@ -227,7 +215,8 @@ fn check_status(tenant: &Tenant, _in_path: bool) -> Result<(), Failure> {
             "This organisation is suspended. Its owner can ask the operator of the service to reactivate it.",
         ))),
         TenantStatus::Provisioning => Err(Failure(
-            ApiError::new(ErrorCode::Unavailable, "This organisation is being set up. Try again in a moment.").retry_after(1),
+            ApiError::new(ErrorCode::Unavailable, "This organisation is being set up. Try again in a moment.")
+                .retry_after(1),
         )),
         TenantStatus::Deleting | TenantStatus::Archived => Err(Failure(ApiError::not_found())),
     }

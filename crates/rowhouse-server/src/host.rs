@@ -3,9 +3,9 @@
 /// The slug in a host name: `acme` for `acme.example.com:8080` under base domain `example.com`.
 /// The base domain itself, its `www`, `api` and `auth`, and foreign hosts name no tenant.
 pub(crate) fn slug_of_host<'a>(host: &'a str, base_domain: &str) -> Option<&'a str> {
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
-    });
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
     let name = name.strip_suffix('.').unwrap_or(name);
     let rest = name.len().checked_sub(base_domain.len()).filter(|rest| *rest > 1)?;
     let (label, domain) = (name.get(..rest)?, name.get(rest..)?);

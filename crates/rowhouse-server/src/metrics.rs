@@ -24,8 +24,11 @@ pub fn install() {
 /// The figures as text.
 pub(crate) fn render(databases: &Databases) -> String {
     for pool in databases.pool_states() {
-        for (state, count) in [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting), ("max", pool.connections_max)] {
-            let labels = [("database", pool.database.clone()), ("role", pool.role.to_owned()), ("state", state.to_owned())];
+        for (state, count) in
+            [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting), ("max", pool.connections_max)]
+        {
+            let labels =
+                [("database", pool.database.clone()), ("role", pool.role.to_owned()), ("state", state.to_owned())];
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             metrics::gauge!("rowhouse_db_pool_connections", &labels).set(f64::from(count));
         }

@@ -81,7 +81,8 @@ fn parameters(route: &RouteDoc) -> Vec<Value> {
     let mut parameters: Vec<Value> = names
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
-    parameters.extend(route.query.iter().map(|(name, meaning)| query_parameter(name, meaning, json!({ "type": "string" }))));
+    parameters
+        .extend(route.query.iter().map(|(name, meaning)| query_parameter(name, meaning, json!({ "type": "string" }))));
     parameters
 }
 
@@ -106,7 +107,8 @@ fn responses(status: u16, data: Value, access: Access, refusals: &[u16]) -> Valu
 }
 
 fn success(data: Value, paged: bool) -> Value {
-    let mut properties = json!({ "success": { "const": true }, "data": data, "tenant_id": { "type": "string", "format": "uuid" } });
+    let mut properties =
+        json!({ "success": { "const": true }, "data": data, "tenant_id": { "type": "string", "format": "uuid" } });
     if paged {
         properties["pagination"] = json!({ "$ref": "#/components/schemas/Pagination" });
     }
@@ -219,11 +221,23 @@ fn entity_paths(paths: &mut Map<String, Value>, entity: &Entity) {
 fn list_parameters(entity: &Entity) -> Vec<Value> {
     let mut parameters = vec![
         query_parameter("page", "The page, from 1.", json!({ "type": "integer", "minimum": 1 })),
-        query_parameter("per_page", "Records on a page.", json!({ "type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX })),
+        query_parameter(
+            "per_page",
+            "Records on a page.",
+            json!({ "type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX }),
+        ),
         query_parameter("cursor", "Read on after a page: its pagination.cursor.", json!({ "type": "string" })),
-        query_parameter("limit", "Records under a cursor.", json!({ "type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX })),
+        query_parameter(
+            "limit",
+            "Records under a cursor.",
+            json!({ "type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX }),
+        ),
         query_parameter("count", "How to count the whole list.", json!({ "enum": ["exact", "estimated", "none"] })),
-        query_parameter("sort", "Columns to sort by, a minus for descending: -created_at,name.", json!({ "type": "string" })),
+        query_parameter(
+            "sort",
+            "Columns to sort by, a minus for descending: -created_at,name.",
+            json!({ "type": "string" }),
+        ),
         include_parameter(entity),
         fields_parameter(entity),
     ];
@@ -256,7 +270,11 @@ fn include_parameter(entity: &Entity) -> Value {
 
 fn fields_parameter(entity: &Entity) -> Value {
     let names: Vec<&str> = entity.column_names().collect();
-    query_parameter("fields", &format!("Columns to return, separated by commas: {}.", names.join(", ")), json!({ "type": "string" }))
+    query_parameter(
+        "fields",
+        &format!("Columns to return, separated by commas: {}.", names.join(", ")),
+        json!({ "type": "string" }),
+    )
 }
 
 fn record_schema(entity: &Entity) -> Value {

@@ -28,7 +28,8 @@ pub struct ServerSettings {
 #[derive(Clone)]
 pub struct ServerState(Arc<Inner>);
 
-pub(crate) struct Inner {
+/// What stands behind [`ServerState`]; its fields are for this crate only.
+pub struct Inner {
     pub(crate) settings: ServerSettings,
     pub(crate) databases: Arc<Databases>,
     pub(crate) tenant_authority: TenantAuthority,

@@ -44,7 +44,8 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     }
     let status = response.status().as_u16();
     record(&method, &route, status, started);
-    let line = Line { facts: &facts, method: &method, route: &route, status, duration_ms: started.elapsed().as_millis() };
+    let line =
+        Line { facts: &facts, method: &method, route: &route, status, duration_ms: started.elapsed().as_millis() };
     match &failure {
         Some(failure) => line.failed(failure.code, failure.cause.as_deref()),
         None => line.succeeded(),

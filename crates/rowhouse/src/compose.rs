@@ -32,7 +32,9 @@ impl Ground {
         let name = command.to_owned();
         let server = tokio::task::spawn_blocking(move || local::open(&opening, &name)).await??;
         let master_key = server.settings.master_key.clone();
-        bootstrap(&server.settings).await.with_context(|| format!("cannot use the server at {}", server.settings.address()))?;
+        bootstrap(&server.settings)
+            .await
+            .with_context(|| format!("cannot use the server at {}", server.settings.address()))?;
         let (databases, authorities) = Databases::open(server.settings.clone());
         Ok(Self { server, databases, authorities, master_key })
     }

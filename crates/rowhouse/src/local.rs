@@ -48,9 +48,7 @@ impl Lock {
                 file.read_to_string(&mut holder)?;
                 Ok(Err(Held { holder }))
             }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", path.display()))
-            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
 }
@@ -80,12 +78,13 @@ impl Server {
 /// Makes the data directory, or says why it cannot be used.
 pub(crate) fn prepare_data_dir(data_dir: &Path) -> anyhow::Result<PathBuf> {
     let data_dir = std::path::absolute(data_dir)?;
-    fs::create_dir_all(&data_dir)
-        .with_context(|| format!("cannot create the data directory {}; choose another with --data-dir", data_dir.display()))?;
+    fs::create_dir_all(&data_dir).with_context(|| {
+        format!("cannot create the data directory {}; choose another with --data-dir", data_dir.display())
+    })?;
     let probe = data_dir.join(".writable");
-    fs::write(&probe, b"")
-        .and_then(|()| fs::remove_file(&probe))
-        .with_context(|| format!("cannot write to the data directory {}; choose another with --data-dir", data_dir.display()))?;
+    fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).with_context(|| {
+        format!("cannot write to the data directory {}; choose another with --data-dir", data_dir.display())
+    })?;
     Ok(data_dir)
 }
 
@@ -138,7 +137,11 @@ fn tuned(mut cluster: ClusterSettings, settings: &Settings) -> ClusterSettings {
     cluster
 }
 
-fn start_or_attach(settings: &Settings, data_dir: &Path, command: &str) -> anyhow::Result<Option<(ManagedServer, Lock)>> {
+fn start_or_attach(
+    settings: &Settings,
+    data_dir: &Path,
+    command: &str,
+) -> anyhow::Result<Option<(ManagedServer, Lock)>> {
     let deadline = Instant::now() + ATTACH_TIMEOUT;
     loop {
         match Lock::take(&data_dir.join("postgres.lock"), command)? {

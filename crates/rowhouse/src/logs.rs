@@ -13,7 +13,8 @@ pub(crate) fn start(settings: &Settings, command: &Command) {
     let fallback = if serving { settings.log.as_str() } else { "warn" };
     let named = std::env::var_os("ROWHOUSE_LOG").is_some();
     let filter = EnvFilter::try_new(if named { settings.log.as_str() } else { fallback });
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let quiet = "tokio_postgres=warn".parse().expect("a directive");
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info")).add_directive(quiet);
     let pretty = match settings.log_format {
         Some(format) => format == LogFormat::Pretty,
         None => std::io::stderr().is_terminal(),

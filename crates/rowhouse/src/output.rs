@@ -22,12 +22,6 @@ impl Output {
         !self.json && !self.quiet && std::io::stderr().is_terminal() && std::env::var_os("CI").is_none()
     }
 
-    /// Whether colour may be used on stdout.
-    pub(crate) fn colour(self) -> bool {
-        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        !self.json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() && !dumb
-    }
-
     /// A result: the data with `--json`, else the text made from it.
     pub(crate) fn result(self, data: &Value, text: impl FnOnce() -> String) {
         if self.json {
@@ -49,9 +43,7 @@ impl Output {
 
     /// The end of a command that failed.
     pub(crate) fn failure(self, error: &anyhow::Error) {
-        let code = error
-            .downcast_ref::<rowhouse_types::ApiError>()
-            .map_or("failed", |api| api.code.as_str());
+        let code = error.downcast_ref::<rowhouse_types::ApiError>().map_or("failed", |api| api.code.as_str());
         if self.json {
             let message = chain(error);
             println!("{}", json!({ "success": false, "error": { "code": code, "message": message, "details": [] } }));
@@ -79,7 +71,7 @@ fn chain(error: &anyhow::Error) -> String {
 /// A table without lines, as wide as the terminal.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     for row in rows {
         table.add_row(row);
     }

@@ -21,7 +21,14 @@ pub(crate) struct SettingsArgs {
     pub(crate) data_dir: Option<PathBuf>,
 
     /// A PostgreSQL server of your own (15 or later) instead of the embedded one
-    #[arg(long, env = "ROWHOUSE_DATABASE_URL", global = true, value_name = "URL", hide_env_values = true, help_heading = "Settings")]
+    #[arg(
+        long,
+        env = "ROWHOUSE_DATABASE_URL",
+        global = true,
+        value_name = "URL",
+        hide_env_values = true,
+        help_heading = "Settings"
+    )]
     pub(crate) database_url: Option<String>,
 
     /// Prefix of roles and databases, so that several installations share a server [default: rowhouse]
@@ -91,9 +98,25 @@ pub(crate) struct SettingsArgs {
 
 /// The settings' names in the config file: those of the flags, with underscores.
 pub(crate) const SETTING_KEYS: &[&str] = &[
-    "app", "data_dir", "database_url", "instance", "pg_bin", "master_key_file", "listen", "metrics_listen",
-    "base_domain", "public_url", "connections", "statement_timeout_ms", "request_timeout_ms", "body_bytes",
-    "prepared_statements", "pipelining", "warm", "log", "log_format",
+    "app",
+    "data_dir",
+    "database_url",
+    "instance",
+    "pg_bin",
+    "master_key_file",
+    "listen",
+    "metrics_listen",
+    "base_domain",
+    "public_url",
+    "connections",
+    "statement_timeout_ms",
+    "request_timeout_ms",
+    "body_bytes",
+    "prepared_statements",
+    "pipelining",
+    "warm",
+    "log",
+    "log_format",
 ];
 
 /// The settings, judged.
@@ -192,7 +215,9 @@ impl SettingsArgs {
             && instance.starts_with(|c: char| c.is_ascii_lowercase())
             && instance.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !instance_ok {
-            judge.problems.push(format!("--instance {instance:?} must be 1 to 30 of a-z, 0-9 and _, beginning with a letter"));
+            judge
+                .problems
+                .push(format!("--instance {instance:?} must be 1 to 30 of a-z, 0-9 and _, beginning with a letter"));
         }
         let log_format = match self.log_format.as_deref() {
             None => None,
@@ -203,7 +228,8 @@ impl SettingsArgs {
                 None
             }
         };
-        let statement_ms = judge.number("statement-timeout-ms", self.statement_timeout_ms.as_deref(), 15_000, 1, 3_600_000);
+        let statement_ms =
+            judge.number("statement-timeout-ms", self.statement_timeout_ms.as_deref(), 15_000, 1, 3_600_000);
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
@@ -211,7 +237,10 @@ impl SettingsArgs {
         let settings = Settings {
             app: self.app,
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from(".rowhouse")),
-            database_url: self.database_url.or_else(|| std::env::var("DATABASE_URL").ok()).filter(|url| !url.is_empty()),
+            database_url: self
+                .database_url
+                .or_else(|| std::env::var("DATABASE_URL").ok())
+                .filter(|url| !url.is_empty()),
             instance,
             pg_bin: self.pg_bin,
             master_key_file: self.master_key_file,

@@ -109,9 +109,9 @@ fn full(tenant: &Tenant) -> Value {
         "status": tenant.status,
         "plan": tenant.plan,
         "placement": tenant.placement,
-        "cluster": tenant.location.cluster,
-        "database": tenant.location.database,
-        "schema": tenant.location.schema,
+        "cluster": &*tenant.location.cluster,
+        "database": &*tenant.location.database,
+        "schema": &*tenant.location.schema,
         "created_at": tenant.created_at,
     })
 }
@@ -158,7 +158,8 @@ async fn create_tenant(
     JsonBody(body): JsonBody<CreateTenantIn>,
 ) -> Result<Answer<Value>, Failure> {
     let mut faults = Vec::new();
-    let slug = body.slug.parse::<Slug>().map_err(|error| faults.push(FieldError::new("slug", "invalid", error.to_string())));
+    let slug =
+        body.slug.parse::<Slug>().map_err(|error| faults.push(FieldError::new("slug", "invalid", error.to_string())));
     let email = body
         .admin_email
         .parse::<EmailAddress>()

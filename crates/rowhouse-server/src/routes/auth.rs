@@ -190,7 +190,10 @@ async fn sign_up(
         faults.push(FieldError::new("company_name", "invalid", "must have 1 to 200 characters"));
     }
     let slug = match &body.slug {
-        Some(text) => text.parse::<Slug>().map_err(|error| faults.push(FieldError::new("slug", "invalid", error.to_string()))).ok(),
+        Some(text) => text
+            .parse::<Slug>()
+            .map_err(|error| faults.push(FieldError::new("slug", "invalid", error.to_string())))
+            .ok(),
         None => None,
     };
     let (Some(email), true) = (email, faults.is_empty()) else {
@@ -205,9 +208,15 @@ async fn sign_up(
     };
     let provision = Provision { name, slug, plan: body.plan, placement: Placement::Pool, owner };
     let made = state.tenants.provision(provision).await?;
-    let sign_in = SignIn { email, password: body.password.into(), tenant: Some(made.tenant.id.to_string()), device: device(&parts) };
+    let sign_in = SignIn {
+        email,
+        password: body.password.into(),
+        tenant: Some(made.tenant.id.to_string()),
+        device: device(&parts),
+    };
     let tokens = state.identity.sign_in(sign_in).await?;
-    let user = json!({ "id": made.owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
+    let user =
+        json!({ "id": made.owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
     let tenant = super::tenants::public(&made.tenant);
     Ok(Answer::created(SignedUpOut { user, tenant, tokens: tokens.into() }).of(made.tenant.id))
 }
@@ -283,5 +292,7 @@ async fn sign_in_operator(
         return Err(Failure(ApiError::validation(faults)));
     };
     let signed_in = state.identity.sign_in_operator(&email, &body.password.into(), device(&parts)).await?;
-    Ok(Answer::ok(json!({ "access_token": signed_in.access_token, "token_type": "Bearer", "expires_in": signed_in.expires_in })))
+    Ok(Answer::ok(
+        json!({ "access_token": signed_in.access_token, "token_type": "Bearer", "expires_in": signed_in.expires_in }),
+    ))
 }

@@ -104,7 +104,9 @@ async fn delete_record(
 fn refuse_parameters(query: Option<&str>) -> Result<(), Failure> {
     match parameters(query).first() {
         None => Ok(()),
-        Some((name, _)) => Err(Failure(ApiError::invalid(format!("Unknown parameter {name:?}: this request takes none.")))),
+        Some((name, _)) => {
+            Err(Failure(ApiError::invalid(format!("Unknown parameter {name:?}: this request takes none."))))
+        }
     }
 }
 
