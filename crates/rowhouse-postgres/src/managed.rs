@@ -143,7 +143,7 @@ pub enum ManagedError {
 /// A running server that belongs to this process. Stops when dropped.
 pub struct ManagedServer {
     home: PathBuf,
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<mpsc::SyncSender<()>>,
     supervisor: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -350,7 +350,7 @@ fn is_postgres(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim().starts_with("postgres"))
 }
 
-type Supervisor = (mpsc::Sender<()>, std::thread::JoinHandle<()>);
+type Supervisor = (mpsc::SyncSender<()>, std::thread::JoinHandle<()>);
 
 /// Runs the server as a child of a thread of its own: the death signal fires when the thread
 /// that started the child ends, so that thread must live as long as the server.
@@ -387,8 +387,8 @@ fn supervise(
     }
     as_account(&mut command, account.as_ref());
     die_with_parent(&mut command);
-    let (stop, stopped) = mpsc::channel::<()>();
-    let (started, start) = mpsc::channel::<io::Result<()>>();
+    let (stop, stopped) = mpsc::sync_channel::<()>(1);
+    let (started, start) = mpsc::sync_channel::<io::Result<()>>(1);
     let supervisor = std::thread::Builder::new()
         .name("postgres".into())
         .spawn(move || match command.spawn() {
@@ -418,15 +418,10 @@ fn die_with_parent(command: &mut Command) {
 /// Waits for the stop signal or the child's own end; then makes sure that it has ended.
 fn attend(mut child: Child, stopped: &mpsc::Receiver<()>) {
     let pid = Pid::from_raw(child.id().cast_signed());
-    loop {
-        match stopped.recv_timeout(Duration::from_millis(200)) {
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                if let Ok(Some(status)) = child.try_wait() {
-                    tracing::error!(%status, "the managed PostgreSQL server ended by itself");
-                    return;
-                }
-            }
-            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+    while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(200)) {
+        if let Ok(Some(status)) = child.try_wait() {
+            tracing::error!(%status, "the managed PostgreSQL server ended by itself");
+            return;
         }
     }
     // SIGINT is PostgreSQL's fast shutdown: it ends sessions and checkpoints.

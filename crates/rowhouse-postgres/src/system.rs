@@ -10,7 +10,7 @@ use crate::error::DatabaseResult;
 use crate::param::Param;
 
 enum Held {
-    Pooled(Object<Connector>),
+    Pooled(Box<Object<Connector>>),
     Own(Box<Connection>),
 }
 
@@ -23,7 +23,7 @@ pub struct SystemConnection {
 
 impl SystemConnection {
     pub(crate) fn pooled(connection: Object<Connector>, location: Location) -> Self {
-        Self { held: Some(Held::Pooled(connection)), location, in_transaction: false }
+        Self { held: Some(Held::Pooled(Box::new(connection))), location, in_transaction: false }
     }
 
     pub(crate) fn own(connection: Connection, location: Location) -> Self {
@@ -87,7 +87,7 @@ impl Drop for SystemConnection {
         if self.in_transaction
             && let Some(Held::Pooled(connection)) = self.held.take()
         {
-            drop(Object::take(connection));
+            drop(Object::take(*connection));
         }
     }
 }

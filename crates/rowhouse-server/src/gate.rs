@@ -47,7 +47,6 @@ impl Member {
     pub(crate) fn caller(&self) -> Caller<'_> {
         Caller { context: &self.context, user: Some(self.user), grants: &self.grants }
     }
-
 }
 
 /// Where a tenant was named.
@@ -249,6 +248,5 @@ fn report(
         ip: client_ip(parts),
         user_agent: user_agent.map(|text| text.chars().take(200).collect()),
         request_id: Some(facts.request_id.clone()),
-        ..SecurityEvent::default()
     });
 }

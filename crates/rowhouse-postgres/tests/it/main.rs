@@ -1,2 +1,4 @@
 //! Integration tests of the scopes, on a real server.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
 mod isolation;

@@ -132,7 +132,7 @@ async fn list_tenants(State(state): State<ServerState>, _: Operator, uri: Uri) -
         }
     }
     let page = state.tenants.list(&list).await?;
-    let data: Vec<Value> = page.tenants.iter().map(|tenant| full(tenant)).collect();
+    let data: Vec<Value> = page.tenants.iter().map(full).collect();
     let pagination = Pagination {
         per_page: list.limit,
         has_next: page.next.is_some(),

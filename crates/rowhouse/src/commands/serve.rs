@@ -107,6 +107,7 @@ async fn bring_forward(rowhouse: &Rowhouse, output: Output) -> anyhow::Result<()
 }
 
 /// Ctrl-C or SIGTERM; a second one ends at once.
+#[expect(clippy::disallowed_methods, reason = "the second signal says not to wait for anything")]
 fn stop_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
