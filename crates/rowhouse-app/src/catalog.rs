@@ -50,6 +50,7 @@ pub(crate) struct Constraint {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
+    pub(crate) name: String,
     /// Key columns in order; an expression is an empty name.
     pub(crate) columns: Vec<String>,
     pub(crate) partial: bool,
@@ -88,7 +89,7 @@ const CONSTRAINTS: &str = "
     order by c.relname, k.conname";
 
 const INDEXES: &str = "
-    select c.relname,
+    select c.relname, (select i.relname::text from pg_class i where i.oid = x.indexrelid),
            array(select coalesce(a.attname::text, '') from unnest(x.indkey::int2[]) with ordinality u(num, pos)
                  left join pg_attribute a on a.attrelid = c.oid and a.attnum = u.num and u.num > 0
                  where u.pos <= x.indnkeyatts order by u.pos),
@@ -133,7 +134,11 @@ impl Catalog {
         }
         for row in connection.query(INDEXES, params![schema]).await? {
             let name: String = row.get(0);
-            tables.entry(name).or_default().indexes.push(Index { columns: row.get(1), partial: row.get(2) });
+            tables.entry(name).or_default().indexes.push(Index {
+                name: row.get(1),
+                columns: row.get(2),
+                partial: row.get(3),
+            });
         }
         Ok(Self { tables })
     }
@@ -144,15 +149,18 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Whether the table is a tenant's: it has the column that isolation hangs on.
+    /// Whether the table is a tenant's: it has the column that isolation hangs on. One of
+    /// another type cannot be completed; the linter refuses it.
     pub(crate) fn is_scoped(&self) -> bool {
-        self.column("tenant_id").is_some()
+        self.column("tenant_id").is_some_and(|column| column.base == "uuid" && !column.is_array)
     }
 
-    /// Whether an index over the whole table starts with these columns.
-    pub(crate) fn has_index(&self, columns: &[&str]) -> bool {
+    /// Whether an index over the whole table, other than the one of this name, starts with these
+    /// columns.
+    pub(crate) fn has_index_beside(&self, name: &str, columns: &[&str]) -> bool {
         let starts = |index: &&Index| {
-            !index.partial
+            index.name != name
+                && !index.partial
                 && index.columns.len() >= columns.len()
                 && index.columns.iter().zip(columns).all(|(a, b)| a == b)
         };

@@ -281,7 +281,7 @@ pub(crate) fn is_identifier(name: &str) -> bool {
 }
 
 fn syntax_fault(text: &str, path: &Path, error: &toml::de::Error) -> Fault {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().to_owned();
     // "unknown field `serch`, expected one of `label`, `search`, …"
     let mut words = message.split('`').skip(1).step_by(2);

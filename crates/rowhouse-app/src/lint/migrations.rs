@@ -44,7 +44,7 @@ fn lint_one(migration: &Migration) -> Vec<Finding> {
     let violations = linter.lint(&parsed, &migration.sql);
     let finding = |violation: squawk_linter::Violation| {
         let start = usize::from(violation.text_range.start()).min(migration.sql.len());
-        let line = migration.sql[..start].lines().count().max(1);
+        let line = migration.sql[..start].matches('\n').count() + 1;
         Finding {
             rule: "migration",
             severity: Severity::Warning,
