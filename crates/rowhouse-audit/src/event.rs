@@ -1,13 +1,40 @@
-//! Security events: what somebody tried that concerns isolation or access.
+//! Security events: what somebody did or tried that concerns isolation or access.
 
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use rowhouse_types::{TenantId, UserId};
+use rowhouse_postgres::{DatabaseResult, Row, SystemConnection, TenantConnection, params};
+use rowhouse_types::{PER_PAGE_DEFAULT, PER_PAGE_MAX, TenantId, UserId};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The kinds of security events (requirement I7, S1).
+use crate::text::{NAME_LENGTH_MAX, TEXT_LENGTH_MAX, bounded, bounded_json};
+
+/// How grave an event or an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Happens every day.
+    Low,
+    /// Worth a look when it repeats.
+    Medium,
+    /// Worth a look now.
+    High,
+}
+
+impl Severity {
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// The kinds of security events (requirements I7, S1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecurityEventKind {
@@ -20,15 +47,41 @@ pub enum SecurityEventKind {
     /// Anything else that an operator should look at.
     #[default]
     SuspiciousActivity,
-    /// A refresh token was used twice; its family is revoked.
+    /// A refresh token was used twice; its session is revoked.
     TokenReuse,
     /// Somebody signed in.
     SignIn,
     /// Somebody failed to sign in.
     SignInFailed,
+    /// Somebody signed out.
+    SignOut,
+    /// Somebody went on in another of their tenants.
+    TenantSwitch,
+    /// Somebody joined a tenant by an invitation.
+    InvitationAccepted,
+    /// An operator signed in; the event's user is the operator.
+    OperatorSignIn,
+    /// Somebody failed to sign in as an operator.
+    OperatorSignInFailed,
 }
 
 impl SecurityEventKind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::CrossTenantAccessAttempt,
+        Self::UnauthorizedAccess,
+        Self::PermissionDenied,
+        Self::SuspiciousActivity,
+        Self::TokenReuse,
+        Self::SignIn,
+        Self::SignInFailed,
+        Self::SignOut,
+        Self::TenantSwitch,
+        Self::InvitationAccepted,
+        Self::OperatorSignIn,
+        Self::OperatorSignInFailed,
+    ];
+
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,11 +92,32 @@ impl SecurityEventKind {
             Self::TokenReuse => "token_reuse",
             Self::SignIn => "sign_in",
             Self::SignInFailed => "sign_in_failed",
+            Self::SignOut => "sign_out",
+            Self::TenantSwitch => "tenant_switch",
+            Self::InvitationAccepted => "invitation_accepted",
+            Self::OperatorSignIn => "operator_sign_in",
+            Self::OperatorSignInFailed => "operator_sign_in_failed",
+        }
+    }
+
+    /// How grave one such event is by itself.
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::TokenReuse => Severity::High,
+            Self::CrossTenantAccessAttempt | Self::SuspiciousActivity | Self::OperatorSignInFailed => Severity::Medium,
+            Self::UnauthorizedAccess
+            | Self::PermissionDenied
+            | Self::SignIn
+            | Self::SignInFailed
+            | Self::SignOut
+            | Self::TenantSwitch
+            | Self::InvitationAccepted
+            | Self::OperatorSignIn => Severity::Low,
         }
     }
 }
 
-/// One event, before it is written.
+/// One event, before it is written. Texts of clients may be given as they are.
 #[derive(Debug, Clone, Default)]
 pub struct SecurityEvent {
     /// What kind.
@@ -64,6 +138,67 @@ pub struct SecurityEvent {
     pub user_agent: Option<String>,
     /// The request.
     pub request_id: Option<String>,
+    /// What else is to be known, as an object; never secrets or personal data.
+    pub details: Value,
+}
+
+impl SecurityEvent {
+    /// Bounds every text, so that nothing a client sends can make the line unwritable.
+    pub(crate) fn bounded(mut self) -> Self {
+        for (text, length_max) in [
+            (&mut self.attempted_tenant, NAME_LENGTH_MAX),
+            (&mut self.resource, TEXT_LENGTH_MAX),
+            (&mut self.method, NAME_LENGTH_MAX),
+            (&mut self.user_agent, TEXT_LENGTH_MAX),
+            (&mut self.request_id, NAME_LENGTH_MAX),
+        ] {
+            *text = text.as_deref().map(|text| bounded(text, length_max));
+        }
+        bounded_json(&mut self.details);
+        self
+    }
+
+    /// Who is counted for alerts; the same as the column `subject`.
+    pub(crate) fn subject(&self) -> Option<String> {
+        let of_ip = || self.ip.map(|ip| format!("ip:{ip}"));
+        self.user.map(|user| format!("user:{user}")).or_else(of_ip)
+    }
+
+    /// The line of a batch, for [`insert`].
+    pub(crate) fn line(&self, id: Uuid, age_seconds: f64) -> Value {
+        let details = if self.details.is_null() { json!({}) } else { self.details.clone() };
+        json!({
+            "id": id,
+            "age_seconds": age_seconds,
+            "kind": self.kind.as_str(),
+            "severity": self.kind.severity().as_str(),
+            "user_id": self.user,
+            "tenant_id": self.tenant,
+            "attempted_tenant": self.attempted_tenant,
+            "resource": self.resource,
+            "method": self.method,
+            "ip": self.ip,
+            "user_agent": self.user_agent,
+            "request_id": self.request_id,
+            "details": details,
+        })
+    }
+}
+
+/// Writes a batch. A line that is there already is left: a commit whose answer was lost is
+/// repeated. Times are the database's, so that processes with wrong clocks agree on windows.
+pub(crate) async fn insert(connection: &SystemConnection, lines: Vec<Value>) -> DatabaseResult<()> {
+    const INSERT: &str = "
+        insert into control.security_events
+            (id, occurred_at, kind, severity, user_id, tenant_id, attempted_tenant, resource, method, ip, user_agent,
+             request_id, details)
+        select e.id, clock_timestamp() - make_interval(secs => e.age_seconds), e.kind, e.severity, e.user_id,
+               e.tenant_id, e.attempted_tenant, e.resource, e.method, e.ip, e.user_agent, e.request_id, e.details
+        from jsonb_to_recordset($1) as e(
+            id uuid, age_seconds float8, kind text, severity text, user_id uuid, tenant_id uuid, attempted_tenant text,
+            resource text, method text, ip text, user_agent text, request_id text, details jsonb)
+        on conflict (id) do nothing";
+    connection.query(INSERT, params![Value::Array(lines)]).await.map(drop)
 }
 
 /// One event as it was written.
@@ -75,6 +210,8 @@ pub struct RecordedEvent {
     pub occurred_at: DateTime<Utc>,
     /// What kind.
     pub kind: String,
+    /// How grave: `low`, `medium` or `high`.
+    pub severity: String,
     /// Who.
     pub user_id: Option<Uuid>,
     /// The tenant that the caller really worked in.
@@ -91,6 +228,29 @@ pub struct RecordedEvent {
     pub user_agent: Option<String>,
     /// The request.
     pub request_id: Option<String>,
+    /// What else is known; for operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+impl RecordedEvent {
+    fn from_row(row: &Row) -> Self {
+        Self {
+            id: row.get(0),
+            occurred_at: row.get(1),
+            kind: row.get(2),
+            severity: row.get(3),
+            user_id: row.get(4),
+            tenant_id: row.get(5),
+            attempted_tenant: row.get(6),
+            resource: row.get(7),
+            method: row.get(8),
+            ip: row.get(9),
+            user_agent: row.get(10),
+            request_id: row.get(11),
+            details: row.get(12),
+        }
+    }
 }
 
 /// Which events to list: the newest 50 unless narrowed.
@@ -98,6 +258,56 @@ pub struct RecordedEvent {
 pub struct EventFilter {
     /// Only of this tenant.
     pub tenant: Option<TenantId>,
-    /// Only those older than this one.
+    /// Only of this person.
+    pub user: Option<UserId>,
+    /// Only of this kind.
+    pub kind: Option<SecurityEventKind>,
+    /// Only those older than this one: the last of the page before.
     pub before: Option<Uuid>,
+    /// How many at most; bounded by 200.
+    pub limit: Option<u32>,
+}
+
+/// The bound of a page.
+pub(crate) fn page_limit(limit: Option<u32>) -> i64 {
+    i64::from(limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX))
+}
+
+macro_rules! list_events {
+    ($details:literal, $tenant:literal) => {
+        concat!(
+            "select id, occurred_at, kind, severity, user_id, tenant_id, attempted_tenant, resource, method, ip,
+                    user_agent, request_id, ",
+            $details,
+            " from control.security_events
+             where ",
+            $tenant,
+            " and ($2::uuid is null or user_id = $2) and ($3::text is null or kind = $3)
+              and ($4::uuid is null or id < $4)
+             order by id desc limit $5"
+        )
+    };
+}
+
+// Several statements rather than one with "or": the tenant's index must stay in reach.
+const LIST_ALL: &str = list_events!("details", "$1::uuid is null");
+const LIST_ABOUT_TENANT: &str = list_events!("details", "tenant_id = $1");
+const LIST_OF_TENANT: &str = list_events!("null::jsonb", "tenant_id = $1");
+
+pub(crate) async fn list(connection: &SystemConnection, filter: &EventFilter) -> DatabaseResult<Vec<RecordedEvent>> {
+    let EventFilter { tenant, user, kind, before, limit } = filter;
+    let sql = if tenant.is_some() { LIST_ABOUT_TENANT } else { LIST_ALL };
+    let values = params![*tenant, *user, kind.map(SecurityEventKind::as_str), *before, page_limit(*limit)];
+    Ok(connection.query(sql, values).await?.iter().map(RecordedEvent::from_row).collect())
+}
+
+/// A tenant's own; whatever tenant the filter names.
+pub(crate) async fn list_of_tenant(
+    connection: &TenantConnection,
+    filter: &EventFilter,
+) -> DatabaseResult<Vec<RecordedEvent>> {
+    let EventFilter { tenant: _, user, kind, before, limit } = filter;
+    let kind = kind.map(SecurityEventKind::as_str);
+    let values = params![connection.tenant(), *user, kind, *before, page_limit(*limit)];
+    Ok(connection.run(LIST_OF_TENANT, values).await?.iter().map(RecordedEvent::from_row).collect())
 }

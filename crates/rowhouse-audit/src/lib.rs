@@ -1,17 +1,23 @@
 //! Security events, the alerts raised from them, and the audit log.
 //!
 //! **Invariant:** recording never slows or fails the request that it is about; what cannot be
-//! kept is counted in a metric.
+//! kept is counted in a metric. **Invariant:** a tenant reads its own lines only, under the same
+//! policies as its records.
 
 mod alert;
+mod audit;
 mod entry;
 mod event;
+mod text;
 mod writer;
 
-pub use alert::Alert;
-pub use entry::AuditEntry;
-pub use event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind};
-pub use writer::Audit;
+pub use alert::{Alert, AlertFilter};
+pub use audit::Audit;
+pub use entry::{AuditEntry, EntryFilter, RecordedEntry, audit_write};
+pub use event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind, Severity};
 
 /// The control database's tables of this crate.
-pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[("audit_0001_audit", include_str!("../migrations/0001_audit.sql"))];
+pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
+    ("audit_0001_audit", include_str!("../migrations/0001_audit.sql")),
+    ("audit_0002_subjects", include_str!("../migrations/0002_subjects.sql")),
+];

@@ -1,178 +1,185 @@
-//! The writer: a bounded queue and one task that writes what is in it, many lines at a time.
+//! The writer: one task that takes what waits in the queue and writes it, many lines at a time.
+//!
+//! While the database is away lines wait, as many as the queue holds. A line that the database
+//! refuses is lost alone: it never takes others of its batch along.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
-use rowhouse_types::{PER_PAGE_DEFAULT, UserId};
+use rowhouse_postgres::{DatabaseError, DatabaseResult, Databases, SystemAuthority};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
-use crate::alert::{self, Alert};
-use crate::entry::AuditEntry;
-use crate::event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind};
+use crate::alert;
+use crate::entry::{self, AuditEntry};
+use crate::event::{self, SecurityEvent, SecurityEventKind};
 
-/// Lines that wait for the database; more are dropped and counted.
-const QUEUE_MAX: usize = 10_000;
 /// Lines of one transaction.
 const BATCH_MAX: usize = 500;
-/// Attempts at a batch before it is dropped and counted.
-const ATTEMPTS_MAX: u32 = 5;
+/// First and longest pause before the database is tried again.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// What is looked at before a batch's oldest event: the minute of the rule, and a margin for
+/// the time that writing takes.
+const LOOK_BACK_SECONDS: u64 = 120;
 
-enum Message {
+/// What is recorded.
+pub(crate) enum Line {
     Event(Box<SecurityEvent>),
     Entry(Box<AuditEntry>),
+}
+
+/// What the writer is sent.
+pub(crate) enum Message {
+    Line { id: Uuid, recorded: Instant, line: Line },
     Flush(oneshot::Sender<()>),
 }
 
-/// The audit, to record to and to read from. Cloning shares it.
-#[derive(Clone)]
-pub struct Audit {
-    queue: mpsc::Sender<Message>,
+struct Waiting {
+    id: Uuid,
+    recorded: Instant,
+    line: Line,
+}
+
+pub(crate) struct Writer {
     databases: Arc<Databases>,
     authority: SystemAuthority,
+    dropped: Arc<AtomicU64>,
 }
 
-impl Audit {
-    /// Starts the writer on the running runtime.
-    pub fn start(databases: Arc<Databases>, authority: SystemAuthority) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(write_all(waiting, databases.clone(), authority.clone()));
-        Self { queue, databases, authority }
+impl Writer {
+    pub(crate) fn new(databases: Arc<Databases>, authority: SystemAuthority, dropped: Arc<AtomicU64>) -> Self {
+        Self { databases, authority, dropped }
     }
 
-    /// Records a security event.
-    pub fn record(&self, event: SecurityEvent) {
-        metrics::counter!("rowhouse_security_events_total", "kind" => event.kind.as_str()).increment(1);
-        self.push(Message::Event(Box::new(event)));
-    }
-
-    /// Records a line of the audit log that is not part of a transaction.
-    pub fn log(&self, entry: AuditEntry) {
-        self.push(Message::Entry(Box::new(entry)));
-    }
-
-    fn push(&self, message: Message) {
-        if self.queue.try_send(message).is_err() {
-            metrics::counter!("rowhouse_audit_dropped_total").increment(1);
-        }
-    }
-
-    /// Waits until everything recorded before is written.
-    pub async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        if self.queue.send(Message::Flush(done)).await.is_ok() {
-            // The writer is gone only when the process ends.
-            let _ = written.await;
-        }
-    }
-
-    /// Alerts, the newest first.
-    pub async fn alerts(&self, limit: u32) -> DatabaseResult<Vec<Alert>> {
-        let connection = self.databases.control(&self.authority.scope("list alerts")).await?;
-        alert::list(&connection, limit).await
-    }
-
-    /// Security events, the newest first.
-    pub async fn events(&self, filter: &EventFilter) -> DatabaseResult<Vec<RecordedEvent>> {
-        const LIST: &str = "
-            select id, occurred_at, kind, user_id, tenant_id, attempted_tenant, resource, method, ip, user_agent, request_id
-            from control.security_events
-            where ($1::uuid is null or tenant_id = $1) and ($2::uuid is null or id < $2)
-            order by id desc limit $3";
-        let connection = self.databases.control(&self.authority.scope("list security events")).await?;
-        let limit = i64::from(PER_PAGE_DEFAULT);
-        let rows = connection.query(LIST, params![filter.tenant, filter.before, limit]).await?;
-        let event = |row: &rowhouse_postgres::Row| RecordedEvent {
-            id: row.get(0),
-            occurred_at: row.get(1),
-            kind: row.get(2),
-            user_id: row.get(3),
-            tenant_id: row.get(4),
-            attempted_tenant: row.get(5),
-            resource: row.get(6),
-            method: row.get(7),
-            ip: row.get(8),
-            user_agent: row.get(9),
-            request_id: row.get(10),
-        };
-        Ok(rows.iter().map(event).collect())
-    }
-}
-
-async fn write_all(mut waiting: mpsc::Receiver<Message>, databases: Arc<Databases>, authority: SystemAuthority) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut flushed = Vec::new();
-        let mut lines = Vec::new();
-        for message in batch.drain(..) {
-            match message {
-                Message::Flush(done) => flushed.push(done),
-                line => lines.push(line),
+    /// Works until every sender is gone.
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut messages, BATCH_MAX).await > 0 {
+            let mut flushed = Vec::new();
+            let mut lines = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Line { id, recorded, line } => lines.push(Waiting { id, recorded, line }),
+                    Message::Flush(done) => flushed.push(done),
+                }
+            }
+            self.write(&lines, &queue).await;
+            for done in flushed {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
             }
         }
-        write_batch(&lines, &databases, &authority).await;
-        for done in flushed {
-            // Whoever asked may have stopped waiting.
-            let _ = done.send(());
+    }
+
+    /// Writes a batch, then looks whether it is a reason for an alert.
+    async fn write(&self, lines: &[Waiting], queue: &mpsc::Receiver<Message>) {
+        let mut parts = vec![lines];
+        let mut lost = None;
+        while let Some(part) = parts.pop() {
+            match self.persist(queue, || self.insert(part)).await {
+                Ok(()) => {}
+                Err(error) if part.len() <= 1 => {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    metrics::counter!("rowhouse_audit_dropped_total").increment(1);
+                    lost = Some(error);
+                }
+                Err(_) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
         }
+        if let Some(error) = lost {
+            tracing::error!(%error, dropped = self.dropped.load(Ordering::Relaxed), "write the audit: lines are lost");
+        }
+        match self.persist(queue, || self.raise(lines)).await {
+            Ok(raised) => {
+                for subject in raised {
+                    metrics::counter!("rowhouse_alerts_total", "kind" => "cross_tenant_access_attempt").increment(1);
+                    tracing::warn!(subject, "alert: repeated cross-tenant access attempts");
+                }
+            }
+            Err(error) => tracing::error!(%error, "look for alerts"),
+        }
+    }
+
+    /// Tries again as long as the database is away and the process is not about to end.
+    async fn persist<T, F: Future<Output = DatabaseResult<T>>>(
+        &self,
+        queue: &mpsc::Receiver<Message>,
+        attempt: impl Fn() -> F,
+    ) -> DatabaseResult<T> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match attempt().await {
+                Err(error) if may_pass(&error) && !queue.is_closed() => {
+                    tracing::debug!(%error, "write the audit: will try again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn insert(&self, lines: &[Waiting]) -> DatabaseResult<()> {
+        let (mut events, mut entries) = (Vec::new(), Vec::new());
+        for Waiting { id, recorded, line } in lines {
+            let age_seconds = recorded.elapsed().as_secs_f64();
+            match line {
+                Line::Event(event) => events.push(event.line(*id, age_seconds)),
+                Line::Entry(entry) => entries.push(entry.line(*id, age_seconds)),
+            }
+        }
+        self.insert_lines(events, entries).await
+    }
+
+    async fn insert_lines(&self, events: Vec<Value>, entries: Vec<Value>) -> DatabaseResult<()> {
+        if events.is_empty() && entries.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.databases.control(&self.authority.scope("write the audit")).await?;
+        connection.begin().await?;
+        if !events.is_empty() {
+            event::insert(&connection, events).await?;
+        }
+        if !entries.is_empty() {
+            entry::insert(&connection, entries).await?;
+        }
+        connection.commit().await
+    }
+
+    async fn raise(&self, lines: &[Waiting]) -> DatabaseResult<Vec<String>> {
+        let (subjects, seconds_back) = suspects(lines);
+        if subjects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let connection = self.databases.control(&self.authority.scope("raise alerts")).await?;
+        alert::raise(&connection, subjects, seconds_back).await
     }
 }
 
-async fn write_batch(lines: &[Message], databases: &Databases, authority: &SystemAuthority) {
-    if lines.is_empty() {
-        return;
-    }
-    for attempt in 1..=ATTEMPTS_MAX {
-        let outcome = async {
-            let mut connection = databases.control(&authority.scope("write the audit")).await?;
-            connection.begin().await?;
-            insert(&connection, lines).await?;
-            connection.commit().await
-        };
-        match outcome.await {
-            Ok(()) => return,
-            Err(error) if attempt == ATTEMPTS_MAX => {
-                tracing::error!(%error, lines = lines.len(), "write the audit: lines are lost");
-                metrics::counter!("rowhouse_audit_dropped_total").increment(lines.len() as u64);
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200 << attempt)).await,
-        }
-    }
+/// Whether the same may succeed later without anybody's doing.
+fn may_pass(error: &DatabaseError) -> bool {
+    error.is_transient() || matches!(error, DatabaseError::Timeout)
 }
 
-async fn insert(connection: &SystemConnection, lines: &[Message]) -> DatabaseResult<()> {
-    const EVENT: &str = "
-        insert into control.security_events (kind, user_id, tenant_id, attempted_tenant, resource, method, ip, user_agent, request_id)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let mut suspects: Vec<UserId> = Vec::new();
-    for line in lines {
-        match line {
-            Message::Event(event) => {
-                let ip = event.ip.map(|ip| ip.to_string());
-                let values = params![
-                    event.kind.as_str(),
-                    event.user,
-                    event.tenant,
-                    event.attempted_tenant.as_deref(),
-                    event.resource.as_deref(),
-                    event.method.as_deref(),
-                    ip.as_deref(),
-                    event.user_agent.as_deref(),
-                    event.request_id.as_deref()
-                ];
-                connection.query(EVENT, values).await?;
-                let crossing = event.kind == SecurityEventKind::CrossTenantAccessAttempt;
-                suspects.extend(event.user.filter(|user| crossing && !suspects.contains(user)));
-            }
-            Message::Entry(entry) => entry.write(connection).await?,
-            Message::Flush(_) => {}
+/// Whose attempts are to be counted, and how far back.
+fn suspects(lines: &[Waiting]) -> (Vec<String>, i64) {
+    let mut subjects = Vec::new();
+    let mut seconds_back = 0;
+    for Waiting { recorded, line, .. } in lines {
+        let Line::Event(event) = line else { continue };
+        if event.kind != SecurityEventKind::CrossTenantAccessAttempt {
+            continue;
         }
+        seconds_back = seconds_back.max(recorded.elapsed().as_secs());
+        subjects.extend(event.subject());
     }
-    for user in suspects {
-        if alert::raise_if_due(connection, user).await? {
-            metrics::counter!("rowhouse_alerts_total", "kind" => "cross_tenant_access_attempt").increment(1);
-            tracing::warn!(user_id = %user, "alert: repeated cross-tenant access attempts");
-        }
-    }
-    Ok(())
+    subjects.sort_unstable();
+    subjects.dedup();
+    (subjects, i64::try_from(seconds_back + LOOK_BACK_SECONDS).unwrap_or(i64::MAX))
 }

@@ -1,5 +1,8 @@
 //! Access: a person's role in a tenant and what it may do, looked up by every request and
 //! therefore cached, briefly.
+//!
+//! Must never give a role more than the built-in matrix or the app's manifest names; a role that
+//! nobody knows may do nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use moka::future::Cache;
 use rowhouse_types::{Grants, RoleKey, SessionId, TenantId, UserId};
 
 /// How long another process may take to notice a change of role or a revoked session.
-const STALE: Duration = Duration::from_secs(2);
+pub(crate) const STALE: Duration = Duration::from_secs(2);
 const ENTRIES_MAX: u64 = 100_000;
 
 /// A person's part in a tenant.

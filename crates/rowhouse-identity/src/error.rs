@@ -3,6 +3,8 @@
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError};
 
+use crate::password::PasswordError;
+
 /// An identity operation was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -18,12 +20,18 @@ pub enum IdentityError {
     /// The address has an account already.
     #[error("the address has an account already")]
     EmailTaken,
-    /// The invitation is unknown, used or expired.
+    /// The invitation is unknown, used, expired, or meant for somebody else.
     #[error("the invitation is not valid any more")]
     InvalidInvitation,
-    /// A password is too weak.
+    /// A name of a person cannot be taken.
+    #[error("the {field} cannot be taken")]
+    Name {
+        /// `first_name` or `last_name`.
+        field: &'static str,
+    },
+    /// A password cannot be taken, or not now.
     #[error(transparent)]
-    Password(#[from] crate::password::PasswordError),
+    Password(#[from] PasswordError),
     /// The signing keys cannot be used.
     #[error("the signing keys cannot be used: {0}")]
     Keys(&'static str),
@@ -52,11 +60,43 @@ impl From<IdentityError> for ApiError {
             IdentityError::InvalidInvitation => {
                 ApiError::new(ErrorCode::NotFound, "This invitation is not valid any more. Ask for a new one.")
             }
-            IdentityError::Password(fault) => {
+            IdentityError::Name { field } => {
+                let message = "must have at most 100 characters, and no line breaks or other control characters";
+                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
+            }
+            IdentityError::Password(fault @ PasswordError::Length) => {
                 ApiError::validation(vec![FieldError::new("password", "invalid", fault.to_string())])
             }
-            IdentityError::Keys(_) => ApiError::internal(error),
+            IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
+            IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
             IdentityError::Database(source) => source.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_the_status_that_the_interfaces_name() {
+        for (error, status) in [
+            (IdentityError::WrongCredentials, 401),
+            (IdentityError::InvalidToken, 401),
+            (IdentityError::NotAMember, 403),
+            (IdentityError::EmailTaken, 409),
+            (IdentityError::InvalidInvitation, 404),
+            (IdentityError::Name { field: "first_name" }, 422),
+            (PasswordError::Length.into(), 422),
+            (PasswordError::Busy.into(), 503),
+            (PasswordError::Hash.into(), 500),
+            (IdentityError::Keys("there is none"), 500),
+            (DatabaseError::Unavailable("gone".into()).into(), 503),
+        ] {
+            let text = error.to_string();
+            let shown = ApiError::from(error);
+            assert_eq!(shown.code.status(), status, "{text}");
+            assert_eq!(shown.retry_after_seconds.is_some(), status == 503, "{text}");
         }
     }
 }

@@ -1,4 +1,7 @@
 //! The identity service: what the gate asks on every request, and the doors in.
+//!
+//! Must never answer from a cache longer than [`crate::access::STALE`] what another process may
+//! have changed: a role, a session's end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rowhouse_audit::Audit;
-use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, TenantContext, params};
+use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
 use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
 use secrecy::SecretString;
 use serde_json::Value;
@@ -15,8 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::access::{Access, AccessCaches, Roles};
 use crate::error::IdentityError;
-use crate::keys::{Claims, Keys, OperatorClaims};
-use crate::member::MemberOut;
+use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::password;
 
 /// Verified tokens that are remembered.
@@ -29,21 +31,31 @@ const TOKEN_REMEMBERED: Duration = Duration::from_secs(300);
 pub struct IdentitySettings {
     /// What stands in `iss`: the service's public URL.
     pub issuer: String,
+    /// What stands in `aud` of people's tokens.
+    pub audience: String,
     /// Seconds an access token is good for.
     pub access_token_seconds: i64,
     /// Days after which an unused session ends.
     pub session_days: i32,
+    /// Days after which any session ends.
+    pub session_days_max: i32,
 }
 
 impl Default for IdentitySettings {
     fn default() -> Self {
-        Self { issuer: "http://localhost:8080".into(), access_token_seconds: 15 * 60, session_days: 30 }
+        Self {
+            issuer: "http://localhost:8080".into(),
+            audience: "rowhouse".into(),
+            access_token_seconds: 15 * 60,
+            session_days: 30,
+            session_days_max: 90,
+        }
     }
 }
 
 /// The identity service.
 pub struct Identity {
-    databases: Arc<Databases>,
+    pub(crate) databases: Arc<Databases>,
     authority: SystemAuthority,
     pub(crate) settings: IdentitySettings,
     pub(crate) keys: Keys,
@@ -59,7 +71,8 @@ impl Identity {
     /// Opens the service on a migrated control database.
     ///
     /// # Errors
-    /// If the signing keys cannot be loaded or made.
+    /// If the signing keys cannot be loaded or made, or people's tokens would have the audience
+    /// of operators'.
     pub async fn open(
         databases: Arc<Databases>,
         authority: SystemAuthority,
@@ -67,8 +80,13 @@ impl Identity {
         audit: Audit,
         settings: IdentitySettings,
     ) -> Result<Self, IdentityError> {
+        if settings.audience == OPERATOR_AUDIENCE {
+            return Err(IdentityError::Keys("the audience \"operator\" is taken: choose another for people's tokens"));
+        }
+        password::prepare().await?;
         let mut connection = databases.control(&authority.scope("load signing keys")).await?;
-        let keys = Keys::load(&mut connection, &master, settings.issuer.clone()).await?;
+        let (issuer, audience) = (settings.issuer.clone(), settings.audience.clone());
+        let keys = Keys::load(&mut connection, &master, issuer, audience).await?;
         Ok(Self {
             databases,
             authority,
@@ -139,18 +157,6 @@ impl Identity {
         Ok(alive)
     }
 
-    /// Verifies an operator's token.
-    ///
-    /// # Errors
-    /// [`IdentityError::InvalidToken`], whatever is wrong with it.
-    pub async fn verify_operator_token(&self, token: &str) -> Result<Arc<OperatorClaims>, IdentityError> {
-        const ACTIVE: &str = "select active from control.operators where id = $1";
-        let claims = self.keys.verify_operator(token)?;
-        let connection = self.control("check an operator").await?;
-        let active = connection.query_opt(ACTIVE, params![claims.operator]).await?.is_some_and(|row| row.get(0));
-        if active { Ok(claims) } else { Err(IdentityError::InvalidToken) }
-    }
-
     /// A person's part in a tenant, if they have one.
     pub async fn access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
@@ -164,23 +170,6 @@ impl Identity {
         let access = row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)))));
         self.caches.memberships.insert((user, tenant), access.clone()).await;
         Ok(access)
-    }
-
-    /// The people of a tenant, by name.
-    pub async fn members(&self, context: &TenantContext) -> Result<Vec<MemberOut>, IdentityError> {
-        const LIST: &str = "
-            select user_id, role, email, display_name, joined_at from rowhouse.members
-            where tenant_id = $1 and active order by display_name, user_id limit 1000";
-        let connection = self.databases.tenant(context).await?;
-        let rows = connection.run(LIST, params![context.tenant()]).await?;
-        let member = |row: &rowhouse_postgres::Row| MemberOut {
-            user_id: UserId::from_uuid(row.get(0)),
-            role: row.get(1),
-            email: row.get(2),
-            name: row.get(3),
-            joined_at: row.get(4),
-        };
-        Ok(rows.iter().map(member).collect())
     }
 
     /// Forgets what is cached of a person's part in a tenant: after it changed.

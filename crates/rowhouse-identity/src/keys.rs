@@ -1,6 +1,10 @@
 //! Signing keys and the tokens they sign: ES256 (RFC 7518), verified by the published JWKS.
+//!
+//! Must never let a token choose how it is verified: one algorithm, our keys, our issuer, one
+//! audience.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -8,7 +12,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
-use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{KeyId, MasterKey, SessionId, TenantId, UserId};
@@ -19,8 +23,6 @@ use uuid::Uuid;
 
 use crate::error::IdentityError;
 
-/// Audience of people's tokens.
-pub(crate) const AUDIENCE: &str = "rowhouse";
 /// Audience of operators' tokens.
 pub(crate) const OPERATOR_AUDIENCE: &str = "operator";
 
@@ -50,15 +52,14 @@ struct WireClaims {
     exp: i64,
     iat: i64,
     jti: Uuid,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sid: Option<SessionId>,
+    sid: SessionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<Org>,
     user: UserClaim,
 }
 
 /// What a verified access token says.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Claims {
     /// The person.
     pub user: UserId,
@@ -72,18 +73,27 @@ pub struct Claims {
     pub expires_at: i64,
 }
 
-/// What a verified operator's token says.
-#[derive(Debug, Clone)]
-pub struct OperatorClaims {
-    /// The operator.
-    pub operator: UserId,
-    /// Their address.
-    pub email: String,
+/// Without the address: debug output ends up in logs.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, email: _, session, org, expires_at } = self;
+        let mut shown = f.debug_struct("Claims");
+        shown.field("user", user).field("session", session).field("org", org).field("expires_at", expires_at);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A verified operator's token, before the operator is looked up.
+pub(crate) struct VerifiedOperator {
+    pub(crate) operator: UserId,
+    pub(crate) email: String,
+    pub(crate) session: SessionId,
 }
 
 /// The keys of an installation, shared by all its processes.
 pub(crate) struct Keys {
     issuer: String,
+    audience: String,
     current: (KeyId, EncodingKey),
     verifying: HashMap<String, DecodingKey>,
     jwks: Value,
@@ -95,10 +105,12 @@ impl Keys {
         connection: &mut SystemConnection,
         master: &MasterKey,
         issuer: String,
+        audience: String,
     ) -> Result<Self, IdentityError> {
         const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('rowhouse signing keys', 0))";
         const LIST: &str = "
-            select id, public_jwk, sealed_private from control.signing_keys where retired_at is null order by created_at desc, id desc";
+            select id, public_jwk, sealed_private from control.signing_keys
+            where retired_at is null order by created_at desc, id desc";
         connection.begin().await?;
         connection.query(LOCK, &[]).await?;
         let mut rows = connection.query(LIST, &[]).await?;
@@ -128,7 +140,7 @@ impl Keys {
             }
         }
         let current = current.ok_or(IdentityError::Keys("there is none"))?;
-        Ok(Self { issuer, current, verifying, jwks: json!({ "keys": published }) })
+        Ok(Self { issuer, audience, current, verifying, jwks: json!({ "keys": published }) })
     }
 
     /// The published public keys (RFC 7517).
@@ -144,11 +156,17 @@ impl Keys {
         org: Option<Org>,
         seconds: i64,
     ) -> Result<String, IdentityError> {
-        self.sign(AUDIENCE, user, email, Some(session), org, seconds)
+        self.sign(&self.audience, user, email, session, org, seconds)
     }
 
-    pub(crate) fn sign_operator(&self, operator: UserId, email: &str, seconds: i64) -> Result<String, IdentityError> {
-        self.sign(OPERATOR_AUDIENCE, operator, email, None, None, seconds)
+    pub(crate) fn sign_operator(
+        &self,
+        operator: UserId,
+        email: &str,
+        session: SessionId,
+        seconds: i64,
+    ) -> Result<String, IdentityError> {
+        self.sign(OPERATOR_AUDIENCE, operator, email, session, None, seconds)
     }
 
     fn sign(
@@ -156,7 +174,7 @@ impl Keys {
         audience: &str,
         user: UserId,
         email: &str,
-        sid: Option<SessionId>,
+        sid: SessionId,
         org: Option<Org>,
         seconds: i64,
     ) -> Result<String, IdentityError> {
@@ -193,14 +211,19 @@ impl Keys {
     }
 
     pub(crate) fn verify_access(&self, token: &str) -> Result<Arc<Claims>, IdentityError> {
-        let wire = self.verify(token, AUDIENCE)?;
-        let session = wire.sid.ok_or(IdentityError::InvalidToken)?;
-        Ok(Arc::new(Claims { user: wire.sub, email: wire.user.email, session, org: wire.org, expires_at: wire.exp }))
+        let wire = self.verify(token, &self.audience)?;
+        Ok(Arc::new(Claims {
+            user: wire.sub,
+            email: wire.user.email,
+            session: wire.sid,
+            org: wire.org,
+            expires_at: wire.exp,
+        }))
     }
 
-    pub(crate) fn verify_operator(&self, token: &str) -> Result<Arc<OperatorClaims>, IdentityError> {
+    pub(crate) fn verify_operator(&self, token: &str) -> Result<VerifiedOperator, IdentityError> {
         let wire = self.verify(token, OPERATOR_AUDIENCE)?;
-        Ok(Arc::new(OperatorClaims { operator: wire.sub, email: wire.user.email }))
+        Ok(VerifiedOperator { operator: wire.sub, email: wire.user.email, session: wire.sid })
     }
 }
 
@@ -218,6 +241,7 @@ async fn create(connection: &SystemConnection, master: &MasterKey) -> Result<(),
     let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(der.as_ref()), Algorithm::ES256)
         .map_err(|_| IdentityError::Keys("no public key could be derived"))?;
     jwk.common.key_id = Some(id.to_string());
+    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
     let public = serde_json::to_value(&jwk).map_err(|_| IdentityError::Keys("the public key cannot be written"))?;
     let sealed = master.seal(&place(id), &SecretString::from(STANDARD.encode(der.as_ref())));
     connection.query(INSERT, params![id, public, sealed]).await?;

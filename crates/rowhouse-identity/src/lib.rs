@@ -11,6 +11,7 @@ mod keys;
 mod member;
 mod operator;
 mod password;
+mod refresh_token;
 mod session;
 mod user;
 
@@ -18,13 +19,15 @@ pub use access::Access;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
-pub use keys::{Claims, OperatorClaims, Org};
-pub use member::{MemberOut, MembershipOut, membership_create};
-pub use operator::{OperatorOut, OperatorTokens};
+pub use keys::{Claims, Org};
+pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use user::{NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
-pub const CONTROL_MIGRATIONS: &[(&str, &str)] =
-    &[("identity_0001_identity", include_str!("../migrations/0001_identity.sql"))];
+pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
+    ("identity_0001_identity", include_str!("../migrations/0001_identity.sql")),
+    ("identity_0002_sessions", include_str!("../migrations/0002_sessions.sql")),
+];

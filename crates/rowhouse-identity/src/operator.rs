@@ -1,24 +1,42 @@
 //! Operators: the people who run the service, apart from tenants' people.
 
+use std::fmt;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use rowhouse_audit::{AuditEntry, SecurityEventKind};
 use rowhouse_postgres::{ConstraintKind, DatabaseError, params};
-use rowhouse_types::{EmailAddress, UserId};
+use rowhouse_types::{EmailAddress, SessionId, UserId};
 use secrecy::SecretString;
 use serde::Serialize;
-use uuid::Uuid;
-
-use rowhouse_audit::{SecurityEvent, SecurityEventKind};
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::password::{hash_password, verify_password};
 use crate::session::Device;
 
-/// Seconds an operator's token is good for.
+/// Seconds an operator's token, and with it the session, is good for.
 const TOKEN_SECONDS: i64 = 60 * 60;
 
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorRole {
+    /// Reads and writes.
+    Admin,
+    /// Reads.
+    Support,
+}
+
+impl OperatorRole {
+    /// The role of a word in the database; a word that nobody knows allows the least.
+    fn from_word(word: &str) -> Self {
+        if word == "admin" { Self::Admin } else { Self::Support }
+    }
+}
+
 /// An operator as other operators see them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct OperatorOut {
     /// Their id.
     pub id: UserId,
@@ -32,6 +50,38 @@ pub struct OperatorOut {
     pub created_at: DateTime<Utc>,
 }
 
+/// Without the address: debug output ends up in logs.
+impl fmt::Debug for OperatorOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, email: _, role, active, created_at } = self;
+        let mut shown = f.debug_struct("OperatorOut");
+        shown.field("id", id).field("role", role).field("active", active).field("created_at", created_at);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// An operator whose token was verified and whose session is alive.
+#[derive(Clone)]
+pub struct OperatorClaims {
+    /// The operator.
+    pub operator: UserId,
+    /// Their address.
+    pub email: String,
+    /// The session.
+    pub session: SessionId,
+    /// What they may do now.
+    pub role: OperatorRole,
+}
+
+/// Without the address: debug output ends up in logs.
+impl fmt::Debug for OperatorClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operator, email: _, session, role } = self;
+        let mut shown = f.debug_struct("OperatorClaims");
+        shown.field("operator", operator).field("session", session).field("role", role).finish_non_exhaustive()
+    }
+}
+
 /// What an operator's sign-in gives.
 pub struct OperatorTokens {
     /// A token with audience `operator`.
@@ -40,8 +90,15 @@ pub struct OperatorTokens {
     pub expires_in: i64,
 }
 
+/// Without the secret: debug output ends up in logs.
+impl fmt::Debug for OperatorTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OperatorTokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
 impl Identity {
-    /// Makes an operator.
+    /// Makes an operator, with the line that tells of it in the audit log.
     ///
     /// # Errors
     /// [`IdentityError::EmailTaken`] if there is one with this address.
@@ -49,14 +106,18 @@ impl Identity {
         const INSERT: &str = "insert into control.operators (id, email, password_hash) values ($1, $2, $3)";
         let hash = hash_password(password).await?;
         let id = UserId::generate();
-        let connection = self.control("make an operator").await?;
+        let mut connection = self.control("make an operator").await?;
+        connection.begin().await?;
         match connection.query(INSERT, params![id, email.as_str(), hash]).await {
-            Ok(_) => Ok(id),
+            Ok(_) => {}
             Err(DatabaseError::Constraint(violated)) if violated.kind == ConstraintKind::Unique => {
-                Err(IdentityError::EmailTaken)
+                return Err(IdentityError::EmailTaken);
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        AuditEntry::by_system("create_operator").on("operator", id).write(&connection).await?;
+        connection.commit().await?;
+        Ok(id)
     }
 
     /// All operators, by address.
@@ -77,7 +138,7 @@ impl Identity {
     /// Signs an operator in.
     ///
     /// # Errors
-    /// [`IdentityError::WrongCredentials`], whatever is wrong.
+    /// [`IdentityError::WrongCredentials`], whatever is wrong, after the same time.
     pub async fn sign_in_operator(
         &self,
         email: &EmailAddress,
@@ -85,22 +146,47 @@ impl Identity {
         device: Device,
     ) -> Result<OperatorTokens, IdentityError> {
         const FIND: &str = "select id, password_hash from control.operators where email = $1 and active";
+        const INSERT: &str = "
+            insert into control.operator_sessions (id, operator_id, ip, user_agent, expires_at)
+            values ($1, $2, $3, $4, now() + make_interval(secs => $5::bigint::float8))";
         let row = self.control("sign in an operator").await?.query_opt(FIND, params![email.as_str()]).await?;
-        let (id, hash) =
-            row.map_or((None, None), |row| (Some(UserId::from_uuid(row.get::<_, Uuid>(0))), Some(row.get(1))));
-        let fits = verify_password(password.clone(), hash).await;
-        let kind = if fits { SecurityEventKind::SignIn } else { SecurityEventKind::SignInFailed };
-        let resource = Some("operator".to_owned());
-        self.audit.record(SecurityEvent {
-            kind,
-            user: id,
-            resource,
-            ip: device.ip,
-            user_agent: device.user_agent,
-            ..SecurityEvent::default()
-        });
-        let Some(id) = id.filter(|_| fits) else { return Err(IdentityError::WrongCredentials) };
-        let access_token = self.keys.sign_operator(id, email.as_str(), TOKEN_SECONDS)?;
+        let (id, hash) = row.map_or((None, None), |row| (Some(UserId::from_uuid(row.get(0))), Some(row.get(1))));
+        let fits = verify_password(password.clone(), hash).await?;
+        let Some(id) = id.filter(|_| fits) else {
+            self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, &device);
+            return Err(IdentityError::WrongCredentials);
+        };
+        let session = SessionId::generate();
+        let ip = device.ip.map(|ip| ip.to_string());
+        let values = params![session, id, ip.as_deref(), device.user_agent.as_deref(), TOKEN_SECONDS];
+        self.control("sign in an operator").await?.query(INSERT, values).await?;
+        self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
+        let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
         Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS })
+    }
+
+    /// Verifies an operator's token, that its session is alive and that the operator is active.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`], whatever is wrong with it.
+    pub async fn verify_operator_token(&self, token: &str) -> Result<Arc<OperatorClaims>, IdentityError> {
+        // Asked every time: operators are few, and what they may do is much.
+        const ALIVE: &str = "
+            select o.role from control.operator_sessions s join control.operators o on o.id = s.operator_id
+            where s.id = $1 and o.id = $2 and s.revoked_at is null and s.expires_at > now() and o.active";
+        let verified = self.keys.verify_operator(token)?;
+        let connection = self.control("check an operator").await?;
+        let row = connection.query_opt(ALIVE, params![verified.session, verified.operator]).await?;
+        let role = OperatorRole::from_word(row.ok_or(IdentityError::InvalidToken)?.get(0));
+        let (operator, email, session) = (verified.operator, verified.email, verified.session);
+        Ok(Arc::new(OperatorClaims { operator, email, session, role }))
+    }
+
+    /// Ends an operator's session.
+    pub async fn sign_out_operator(&self, claims: &OperatorClaims) -> Result<(), IdentityError> {
+        const REVOKE: &str = "
+            update control.operator_sessions set revoked_at = now() where id = $1 and revoked_at is null";
+        self.control("sign out an operator").await?.query(REVOKE, params![claims.session]).await?;
+        Ok(())
     }
 }

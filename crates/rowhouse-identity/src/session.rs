@@ -1,5 +1,6 @@
 //! Sessions: signing in, refreshing, switching tenants, signing out.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use rowhouse_audit::{SecurityEvent, SecurityEventKind};
@@ -7,16 +8,14 @@ use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{EmailAddress, SessionId, TenantId, UserId};
 use secrecy::SecretString;
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::{Claims, Org};
 use crate::member::{MembershipOut, memberships_of};
 use crate::password::verify_password;
+use crate::refresh_token::RefreshToken;
 use crate::user::{UserOut, user_get};
-
-const REFRESH_PREFIX: &str = "rh_rt_";
 
 /// The device a session is on.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +51,13 @@ pub struct Tokens {
     pub email: String,
 }
 
+/// Without the secrets: debug output ends up in logs.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
 /// The caller and their tenants.
 #[derive(Debug, Clone, Serialize)]
 pub struct Me {
@@ -71,21 +77,19 @@ impl Identity {
     /// the same time; [`IdentityError::NotAMember`] only to who has proved who they are.
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Tokens, IdentityError> {
         const FIND: &str = "select id, password_hash from control.users where email = $1 and active";
+        let SignIn { email, password, tenant, device } = sign_in;
         let (user, hash) = {
             let connection = self.control("sign in").await?;
-            let row = connection.query_opt(FIND, params![sign_in.email.as_str()]).await?;
+            let row = connection.query_opt(FIND, params![email.as_str()]).await?;
             row.map_or((None, None), |row| (Some(UserId::from_uuid(row.get(0))), row.get::<_, Option<String>>(1)))
         };
         // No connection is held while the hash is computed.
-        let fits = verify_password(sign_in.password, hash).await;
+        let fits = verify_password(password, hash).await?;
         let Some(user) = user.filter(|_| fits) else {
-            self.record(SecurityEventKind::SignInFailed, user, None, &sign_in.device);
+            self.record(SecurityEventKind::SignInFailed, user, None, None, &device);
             return Err(IdentityError::WrongCredentials);
         };
-        let tokens =
-            self.open_session(user, sign_in.email.as_str(), sign_in.tenant.as_deref(), &sign_in.device).await?;
-        self.record(SecurityEventKind::SignIn, Some(user), None, &sign_in.device);
-        Ok(tokens)
+        self.open_session(user, email.as_str(), tenant.as_deref(), &device).await
     }
 
     /// Opens a session for a person who has proved who they are.
@@ -97,32 +101,38 @@ impl Identity {
         device: &Device,
     ) -> Result<Tokens, IdentityError> {
         const INSERT: &str = "
-            insert into control.sessions (id, user_id, tenant_id, ip, user_agent, expires_at)
-            values ($1, $2, $3, $4, $5, now() + make_interval(days => $6))";
+            with seen as (update control.users set last_seen_at = now() where id = $2)
+            insert into control.sessions (id, user_id, tenant_id, token_hash, ip, user_agent, expires_at)
+            values ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))";
         let connection = self.control("open a session").await?;
-        let org = choose_tenant(&connection, user, tenant).await?;
-        let session = SessionId::generate();
+        let org = self.choose_or_report(&connection, user, tenant, None, device).await?;
+        let refresh = RefreshToken::generate(&self.refresh_signer, SessionId::generate());
         let ip = device.ip.map(|ip| ip.to_string());
         let tenant = org.as_ref().map(|org| org.id);
-        let values =
-            params![session, user, tenant, ip.as_deref(), device.user_agent.as_deref(), self.settings.session_days];
+        let values = params![
+            refresh.session,
+            user,
+            tenant,
+            refresh.hash(),
+            ip.as_deref(),
+            device.user_agent.as_deref(),
+            self.settings.session_days.min(self.settings.session_days_max)
+        ];
         connection.query(INSERT, values).await?;
-        self.tokens_for(user, email, session, org, 0)
+        self.record(SecurityEventKind::SignIn, Some(user), tenant, None, device);
+        self.tokens_for(user, email, &refresh, org)
     }
 
     fn tokens_for(
         &self,
         user: UserId,
         email: &str,
-        session: SessionId,
+        refresh: &RefreshToken,
         org: Option<Org>,
-        generation: i32,
     ) -> Result<Tokens, IdentityError> {
         let seconds = self.settings.access_token_seconds;
-        let access_token = self.keys.sign_access(user, email, session, org, seconds)?;
-        let payload =
-            [session.uuid().as_bytes().as_slice(), &generation.to_be_bytes(), Uuid::new_v4().as_bytes()].concat();
-        let refresh_token = format!("{REFRESH_PREFIX}{}", self.refresh_signer.sign(&payload));
+        let access_token = self.keys.sign_access(user, email, refresh.session, org, seconds)?;
+        let refresh_token = refresh.expose().to_owned();
         Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned() })
     }
 
@@ -132,37 +142,57 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::InvalidToken`].
     pub async fn refresh(&self, token: &str, device: Device) -> Result<Tokens, IdentityError> {
+        // One statement: whoever is second with the same token finds another hash. A person who
+        // has lost their place in the tenant goes on without one.
         const NEXT: &str = "
-            update control.sessions s set generation = generation + 1, last_used_at = now(),
-                   expires_at = now() + make_interval(days => $3)
-            from control.users u
-            where s.id = $1 and s.generation = $2 and s.revoked_at is null and s.expires_at > now() and u.id = s.user_id and u.active
-            returning s.user_id, u.email, s.tenant_id, s.generation";
+            with next as (
+                update control.sessions s
+                set token_hash = $3, last_used_at = now(),
+                    expires_at = least(now() + make_interval(days => $4), s.created_at + make_interval(days => $5))
+                where s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
+                  and exists (select 1 from control.users u where u.id = s.user_id and u.active)
+                returning s.user_id, s.tenant_id
+            ), seen as (
+                update control.users set last_seen_at = now() where id = (select user_id from next)
+            )
+            select u.id, u.email, t.id, m.role, t.slug
+            from next join control.users u on u.id = next.user_id
+            left join control.memberships m on m.user_id = u.id and m.tenant_id = next.tenant_id and m.active
+            left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')";
+        let used = RefreshToken::read(&self.refresh_signer, token).ok_or(IdentityError::InvalidToken)?;
+        let next = RefreshToken::generate(&self.refresh_signer, used.session);
+        let connection = self.control("refresh a session").await?;
+        let days = (self.settings.session_days, self.settings.session_days_max);
+        let values = params![used.session, used.hash(), next.hash(), days.0, days.1];
+        let Some(row) = connection.query_opt(NEXT, values).await? else {
+            self.revoke_reused(&connection, &used, &device).await?;
+            return Err(IdentityError::InvalidToken);
+        };
+        let (user, email): (_, String) = (UserId::from_uuid(row.get(0)), row.get(1));
+        let org = row.get::<_, Option<uuid::Uuid>>(2).map(|id| Org {
+            id: TenantId::from_uuid(id),
+            role: row.get(3),
+            slug: row.get(4),
+        });
+        self.tokens_for(user, &email, &next, org)
+    }
+
+    /// Ends the session of a token that we made but that is not its newest.
+    async fn revoke_reused(
+        &self,
+        connection: &SystemConnection,
+        used: &RefreshToken,
+        device: &Device,
+    ) -> Result<(), IdentityError> {
         const REVOKE: &str = "
             update control.sessions set revoked_at = now()
-            where id = $1 and generation > $2 and revoked_at is null returning user_id";
-        let signed = token.strip_prefix(REFRESH_PREFIX).ok_or(IdentityError::InvalidToken)?;
-        let payload = self.refresh_signer.verify(signed).ok_or(IdentityError::InvalidToken)?;
-        let (session, generation) = read_payload(&payload).ok_or(IdentityError::InvalidToken)?;
-        let connection = self.control("refresh a session").await?;
-        let values = params![session, generation, self.settings.session_days];
-        if let Some(row) = connection.query_opt(NEXT, values).await? {
-            let (user, email): (Uuid, String) = (row.get(0), row.get(1));
-            let (tenant, next): (Option<Uuid>, i32) = (row.get(2), row.get(3));
-            let user = UserId::from_uuid(user);
-            let named = tenant.map(|id| id.to_string());
-            // A person who has lost their place in the tenant goes on without one.
-            let org = match named {
-                Some(named) => choose_tenant(&connection, user, Some(&named)).await.ok().flatten(),
-                None => None,
-            };
-            return self.tokens_for(user, &email, session, org, next);
+            where id = $1 and token_hash <> $2 and revoked_at is null returning user_id, tenant_id";
+        if let Some(row) = connection.query_opt(REVOKE, params![used.session, used.hash()]).await? {
+            self.caches.sessions.invalidate(&used.session).await;
+            let tenant = row.get::<_, Option<uuid::Uuid>>(1).map(TenantId::from_uuid);
+            self.record(SecurityEventKind::TokenReuse, Some(UserId::from_uuid(row.get(0))), tenant, None, device);
         }
-        if let Some(row) = connection.query_opt(REVOKE, params![session, generation]).await? {
-            self.caches.sessions.invalidate(&session).await;
-            self.record(SecurityEventKind::TokenReuse, Some(UserId::from_uuid(row.get(0))), None, &device);
-        }
-        Err(IdentityError::InvalidToken)
+        Ok(())
     }
 
     /// New tokens for another tenant of the caller, in the same session.
@@ -170,28 +200,32 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NotAMember`], also for a tenant that does not exist.
     pub async fn switch(&self, claims: &Claims, tenant: &str, device: Device) -> Result<Tokens, IdentityError> {
+        // A session that cannot be refreshed (a developer's) does not become one that can.
         const SWITCH: &str = "
-            update control.sessions set tenant_id = $2, generation = generation + 1, last_used_at = now()
-            where id = $1 and revoked_at is null returning generation";
+            update control.sessions
+            set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end, last_used_at = now()
+            where id = $1 and revoked_at is null and expires_at > now() returning 1";
         let connection = self.control("switch the tenant").await?;
-        let org = match choose_tenant(&connection, claims.user, Some(tenant)).await {
-            Err(IdentityError::NotAMember) => {
-                self.record(SecurityEventKind::CrossTenantAccessAttempt, Some(claims.user), Some(tenant), &device);
-                return Err(IdentityError::NotAMember);
-            }
-            chosen => chosen?,
-        };
+        let from = claims.org.as_ref().map(|org| org.id);
+        let org = self.choose_or_report(&connection, claims.user, Some(tenant), from, &device).await?;
         let id = org.as_ref().map(|org| org.id);
-        let row =
-            connection.query_opt(SWITCH, params![claims.session, id]).await?.ok_or(IdentityError::InvalidToken)?;
-        self.tokens_for(claims.user, &claims.email, claims.session, org, row.get(0))
+        let next = RefreshToken::generate(&self.refresh_signer, claims.session);
+        let values = params![claims.session, id, next.hash()];
+        connection.query_opt(SWITCH, values).await?.ok_or(IdentityError::InvalidToken)?;
+        self.record(SecurityEventKind::TenantSwitch, Some(claims.user), id, None, &device);
+        self.tokens_for(claims.user, &claims.email, &next, org)
     }
 
     /// Ends the caller's session.
     pub async fn sign_out(&self, claims: &Claims) -> Result<(), IdentityError> {
-        const REVOKE: &str = "update control.sessions set revoked_at = now() where id = $1 and revoked_at is null";
-        self.control("sign out").await?.query(REVOKE, params![claims.session]).await?;
+        const REVOKE: &str = "
+            update control.sessions set revoked_at = now() where id = $1 and revoked_at is null returning 1";
+        let ended = self.control("sign out").await?.query_opt(REVOKE, params![claims.session]).await?;
         self.caches.sessions.invalidate(&claims.session).await;
+        if ended.is_some() {
+            let tenant = claims.org.as_ref().map(|org| org.id);
+            self.record(SecurityEventKind::SignOut, Some(claims.user), tenant, None, &Device::default());
+        }
         Ok(())
     }
 
@@ -205,6 +239,9 @@ impl Identity {
 
     /// A token for a member, for development: opens a session without a password. The caller is
     /// whoever may use the command line on the server.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotAMember`] if the person has no part in the tenant.
     pub async fn developer_token(&self, user: UserId, tenant: TenantId, seconds: i64) -> Result<String, IdentityError> {
         const INSERT: &str = "
             insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at)
@@ -218,11 +255,35 @@ impl Identity {
         self.keys.sign_access(user, &user_out.email, session, org, seconds)
     }
 
-    fn record(&self, kind: SecurityEventKind, user: Option<UserId>, attempted: Option<&str>, device: &Device) {
+    /// The tenant to work in. A person who names one that is not theirs is reported.
+    async fn choose_or_report(
+        &self,
+        connection: &SystemConnection,
+        user: UserId,
+        named: Option<&str>,
+        from: Option<TenantId>,
+        device: &Device,
+    ) -> Result<Option<Org>, IdentityError> {
+        let chosen = choose_tenant(connection, user, named).await;
+        if matches!(chosen, Err(IdentityError::NotAMember)) {
+            self.record(SecurityEventKind::CrossTenantAccessAttempt, Some(user), from, named, device);
+        }
+        chosen
+    }
+
+    pub(crate) fn record(
+        &self,
+        kind: SecurityEventKind,
+        user: Option<UserId>,
+        tenant: Option<TenantId>,
+        attempted: Option<&str>,
+        device: &Device,
+    ) {
         self.audit.record(SecurityEvent {
             kind,
             user,
-            attempted_tenant: attempted.map(|text| text.chars().take(64).collect()),
+            tenant,
+            attempted_tenant: attempted.map(str::to_owned),
             ip: device.ip,
             user_agent: device.user_agent.clone(),
             ..SecurityEvent::default()
@@ -230,13 +291,7 @@ impl Identity {
     }
 }
 
-fn read_payload(payload: &[u8]) -> Option<(SessionId, i32)> {
-    let id = Uuid::from_slice(payload.get(..16)?).ok()?;
-    let generation = i32::from_be_bytes(payload.get(16..20)?.try_into().ok()?);
-    Some((SessionId::from_uuid(id), generation))
-}
-
-/// The tenant to work in: the named one, else the only one, else the one used last.
+/// The tenant to work in: the named one, else the one used last, else the one joined first.
 async fn choose_tenant(
     connection: &SystemConnection,
     user: UserId,
@@ -253,6 +308,8 @@ async fn choose_tenant(
         where m.user_id = $1 and m.active and t.status in ('active', 'suspended', 'provisioning')
         order by s.used desc nulls last, m.joined_at, t.id limit 1";
     let row = match named {
+        // PostgreSQL takes no NUL in a text, and no tenant has one in its name.
+        Some(named) if named.contains('\0') => return Err(IdentityError::NotAMember),
         Some(named) => {
             let row = connection.query_opt(NAMED, params![user, named]).await?;
             Some(row.ok_or(IdentityError::NotAMember)?)

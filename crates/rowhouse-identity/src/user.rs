@@ -1,13 +1,19 @@
 //! People.
 
+use std::fmt;
+
+use chrono::{DateTime, Utc};
 use rowhouse_postgres::{ConstraintKind, DatabaseError, SystemConnection, params};
 use rowhouse_types::{EmailAddress, UserId};
 use serde::Serialize;
 
 use crate::error::IdentityError;
 
+/// Longest first or last name, in characters.
+const NAME_LENGTH_MAX: usize = 100;
+
 /// A person to be made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewUser {
     /// Their address.
     pub email: EmailAddress,
@@ -19,8 +25,15 @@ pub struct NewUser {
     pub last_name: String,
 }
 
-/// A person as they and their colleagues see them.
-#[derive(Debug, Clone, Serialize)]
+/// Without the hash, and with the address masked: debug output ends up in logs.
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("email", &self.email).finish_non_exhaustive()
+    }
+}
+
+/// A person as they see themselves.
+#[derive(Clone, Serialize)]
 pub struct UserOut {
     /// Their id.
     pub id: UserId,
@@ -32,17 +45,40 @@ pub struct UserOut {
     pub last_name: String,
     /// Whether the address is proved.
     pub email_verified: bool,
+    /// Where their picture is.
+    pub avatar_url: Option<String>,
+    /// Their telephone.
+    pub phone: Option<String>,
+    /// What the app keeps about them.
+    pub metadata: serde_json::Value,
+    /// Since when they have an account.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The id only: debug output ends up in logs.
+impl fmt::Debug for UserOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserOut").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn check_name(field: &'static str, name: &str) -> Result<(), IdentityError> {
+    let fits = name.chars().count() <= NAME_LENGTH_MAX && !name.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err(IdentityError::Name { field }) }
 }
 
 /// Makes a person.
 ///
 /// # Errors
-/// [`IdentityError::EmailTaken`] if the address has an account.
+/// [`IdentityError::EmailTaken`] if the address has an account; [`IdentityError::Name`] for a name
+/// that is too long or holds control characters.
 pub async fn user_create(connection: &SystemConnection, user: &NewUser) -> Result<UserId, IdentityError> {
     const INSERT: &str = "
         insert into control.users (id, email, password_hash, first_name, last_name) values ($1, $2, $3, $4, $5)";
+    check_name("first_name", &user.first_name)?;
+    check_name("last_name", &user.last_name)?;
     let id = UserId::generate();
-    let hash = user.password_hash.as_deref();
+    let hash = user.password_hash.as_deref().filter(|hash| !hash.is_empty());
     let values = params![id, user.email.as_str(), hash, user.first_name.as_str(), user.last_name.as_str()];
     match connection.query(INSERT, values).await {
         Ok(_) => Ok(id),
@@ -65,7 +101,8 @@ pub async fn user_find_by_email(
 
 pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Result<Option<UserOut>, IdentityError> {
     const GET: &str = "
-        select id, email, first_name, last_name, email_verified_at is not null from control.users where id = $1 and active";
+        select id, email, first_name, last_name, email_verified_at is not null, avatar_url, phone, metadata, created_at
+        from control.users where id = $1 and active";
     let row = connection.query_opt(GET, params![id]).await?;
     Ok(row.map(|row| UserOut {
         id: UserId::from_uuid(row.get(0)),
@@ -73,5 +110,9 @@ pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Resul
         first_name: row.get(2),
         last_name: row.get(3),
         email_verified: row.get(4),
+        avatar_url: row.get(5),
+        phone: row.get(6),
+        metadata: row.get(7),
+        created_at: row.get(8),
     }))
 }
