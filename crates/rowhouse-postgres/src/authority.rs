@@ -14,7 +14,7 @@ pub struct TenantAuthority(());
 #[derive(Clone, Debug)]
 pub struct SystemAuthority(());
 
-/// Both capabilities, as [`crate::Databases::connect`] hands them out.
+/// Both capabilities, as [`crate::Databases::open`] hands them out.
 #[derive(Debug)]
 pub struct Authorities {
     /// For whoever resolves a tenant from a request, a job or a command.

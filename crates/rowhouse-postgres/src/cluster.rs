@@ -14,12 +14,13 @@ pub(crate) const HOME_CLUSTER: &str = "home";
 pub struct RoleNames {
     instance: String,
     databases: String,
+    service: Option<String>,
 }
 
 impl RoleNames {
     /// The names for an instance ("rowhouse" by default); several may share a server.
     pub fn new(instance: &str) -> Self {
-        Self { instance: instance.to_owned(), databases: instance.to_owned() }
+        Self { instance: instance.to_owned(), databases: instance.to_owned(), service: None }
     }
 
     /// The same roles with databases of another prefix, so that many installations on one
@@ -30,6 +31,13 @@ impl RoleNames {
         self
     }
 
+    /// The same with a service role of another name: one that was made ready beforehand.
+    #[must_use]
+    pub fn with_service(mut self, name: &str) -> Self {
+        self.service = Some(name.to_owned());
+        self
+    }
+
     /// Owns every database and object; used by migrations and the system scope only.
     pub fn owner(&self) -> String {
         format!("{}_owner", self.instance)
@@ -37,7 +45,7 @@ impl RoleNames {
 
     /// Serves requests: owns nothing, is a member of nothing, cannot bypass.
     pub fn service(&self) -> String {
-        format!("{}_service", self.instance)
+        self.service.clone().unwrap_or_else(|| format!("{}_service", self.instance))
     }
 
     /// Operators' read-only figures.

@@ -65,6 +65,21 @@ impl Connection {
         }
     }
 
+    /// Runs one statement and gives the number of rows it changed.
+    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<u64> {
+        match self.prepare(sql).await? {
+            Some(statement) => {
+                let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+                Ok(self.client.execute(&statement, &params).await?)
+            }
+            None => {
+                let params: Vec<_> =
+                    params.iter().map(|param| (param as &(dyn ToSql + Sync), param.type_of())).collect();
+                Ok(self.client.execute_typed(sql, &params).await?)
+            }
+        }
+    }
+
     /// Forgets every prepared statement: after a migration their result types may be stale.
     pub(crate) fn forget_statements(&self) {
         if let Some(cache) = &self.prepared {

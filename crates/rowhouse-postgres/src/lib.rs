@@ -17,6 +17,7 @@ mod migrate;
 mod param;
 mod platform;
 mod probe;
+mod sql_text;
 mod system;
 mod tenant;
 
@@ -28,8 +29,9 @@ pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
 pub use json::write_row;
 pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
-    AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, applied_migrations, apply_migrations,
-    revert_migration, revert_migration_with,
+    AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, MigrationStep, applied_migrations,
+    apply_alone, apply_migrations, give_way_pause, gives_way, ledgers, migration_preamble, revert_migration,
+    revert_migration_with,
 };
 pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};

@@ -1,13 +1,23 @@
 //! The migration runner for one target: a set of SQL files, each applied once, in order, in a
 //! transaction with its line in the ledger `rowhouse._migrations`. Running it over thousands of
 //! targets is the tenants crate's work.
+//!
+//! Two first lines make a file run otherwise. `-- rowhouse: no-transaction` runs it outside a
+//! transaction (create index concurrently). `-- rowhouse: repeat` is for backfills: the file's
+//! one statement changes a bounded number of rows (`… limit 5000`) and is run again, each time
+//! in a transaction of its own, until it changes none; stopped midway, it goes on from there.
+//!
+//! Must never give a connection back to its pool with a lock or a search path in its session.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::params;
+use crate::sql_text::{statements, without_concurrently};
 use crate::system::SystemConnection;
 use crate::{quote_identifier, quote_literal};
 
@@ -15,8 +25,14 @@ use crate::{quote_identifier, quote_literal};
 /// every other statement on the table queues behind it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS_MAX: u32 = 5;
+/// How long one file may run inside a transaction: what it locks is locked for so long.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// First line of a file that cannot run in a transaction (create index concurrently).
 const NO_TRANSACTION: &str = "-- rowhouse: no-transaction";
+/// First line of a file whose statement is repeated until it changes no row.
+const REPEAT: &str = "-- rowhouse: repeat";
+/// Batches of one backfill; one that needs more does not come to an end.
+const REPEATS_MAX: u32 = 1_000_000;
 
 /// Where in a zero-downtime change a file belongs; told by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +56,7 @@ pub struct Migration {
     pub sql: String,
     /// The text that takes it back, from `NAME.down.sql`.
     pub down: Option<String>,
+    checksum: String,
 }
 
 impl Migration {
@@ -50,17 +67,29 @@ impl Migration {
             Some("contract") => MigrationPhase::Contract,
             _ => MigrationPhase::Expand,
         };
-        Self { name: name.to_owned(), phase, sql: sql.to_owned(), down }
+        let checksum = Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.to_owned(), phase, sql: sql.to_owned(), down, checksum }
     }
 
     /// SHA-256 of the text, in hexadecimal.
-    pub fn checksum(&self) -> String {
-        Sha256::digest(self.sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    pub fn checksum(&self) -> &str {
+        &self.checksum
     }
 
     /// Whether it must run outside a transaction.
     pub fn without_transaction(&self) -> bool {
         self.sql.trim_start().starts_with(NO_TRANSACTION)
+    }
+
+    /// Whether its statement is repeated until it changes no row.
+    pub fn repeats(&self) -> bool {
+        self.sql.trim_start().starts_with(REPEAT)
+    }
+
+    /// The text for a place that is made in one transaction: nobody uses its tables yet, so an
+    /// index need not be built concurrently, which no transaction allows.
+    fn sql_for_fresh_place(&self) -> Cow<'_, str> {
+        if self.without_transaction() { without_concurrently(&self.sql).into() } else { self.sql.as_str().into() }
     }
 
     /// The statement that writes its line into the ledger.
@@ -69,7 +98,7 @@ impl Migration {
             "insert into rowhouse._migrations (target, name, checksum, duration_ms, release) values ({}, {}, '{}', {duration_ms}, {})",
             quote_literal(target),
             quote_literal(&self.name),
-            self.checksum(),
+            self.checksum,
             quote_literal(release),
         )
     }
@@ -109,7 +138,7 @@ impl MigrationSet {
     pub fn provision_sql(&self, schema: &str, release: &str, after: &str) -> String {
         let mut sql = format!("{};\n", search_path(schema));
         for migration in &self.migrations {
-            sql.push_str(&migration.sql);
+            sql.push_str(&migration.sql_for_fresh_place());
             // A file may end in a comment or without a semicolon.
             sql.push_str("\n;\n");
         }
@@ -142,13 +171,58 @@ impl MigrationSet {
         self.migrations.iter().filter(missing).collect()
     }
 
+    /// Applied files that the set does not have: the target is ahead of it, or the app lost them.
+    pub fn unknown<'a>(&self, applied: &'a [AppliedMigration]) -> Vec<&'a AppliedMigration> {
+        let known = |line: &&AppliedMigration| self.migrations.iter().any(|migration| migration.name == line.name);
+        applied.iter().filter(|line| !known(line)).collect()
+    }
+
     /// Applied files whose text has changed since.
     pub fn changed<'a>(&'a self, applied: &[AppliedMigration]) -> Vec<&'a Migration> {
         let differs = |migration: &&Migration| {
-            applied.iter().any(|line| line.name == migration.name && line.checksum != migration.checksum())
+            applied.iter().any(|line| line.name == migration.name && line.checksum != migration.checksum)
         };
         self.migrations.iter().filter(differs).collect()
     }
+}
+
+/// Pending files that run in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MigrationStep<'a> {
+    /// In one transaction.
+    Together(Vec<&'a Migration>),
+    /// By itself: outside a transaction, or repeated.
+    Alone(&'a Migration),
+}
+
+impl<'a> MigrationStep<'a> {
+    /// The steps in which pending files run.
+    pub fn of(pending: &[&'a Migration]) -> Vec<Self> {
+        let mut steps = Vec::new();
+        for &migration in pending {
+            match steps.last_mut() {
+                _ if migration.without_transaction() || migration.repeats() => steps.push(Self::Alone(migration)),
+                Some(Self::Together(files)) => files.push(migration),
+                _ => steps.push(Self::Together(vec![migration])),
+            }
+        }
+        steps
+    }
+}
+
+/// The statements that a transaction begins with that migrates a target: bounds on waiting, the
+/// target's lock until the end of the transaction, the search path.
+pub fn migration_preamble(target: &str) -> String {
+    format!("{}; {}; {};\n", bounds(), lock_sql("pg_advisory_xact_lock", target), search_path(target))
+}
+
+fn bounds() -> String {
+    let (lock_ms, statement_ms) = (LOCK_TIMEOUT.as_millis(), STATEMENT_TIMEOUT.as_millis());
+    format!("set local lock_timeout = '{lock_ms}ms'; set local statement_timeout = '{statement_ms}ms'")
+}
+
+fn lock_sql(function: &str, target: &str) -> String {
+    format!("select {function}(hashtextextended('rowhouse migrate ' || {}, 0))", quote_literal(target))
 }
 
 fn search_path(schema: &str) -> String {
@@ -167,6 +241,21 @@ pub async fn applied_migrations(connection: &SystemConnection, target: &str) -> 
     Ok(rows.iter().map(|row| AppliedMigration { name: row.get(0), checksum: row.get(1) }).collect())
 }
 
+/// The ledgers of many targets of one database, in one query. A target without lines is absent.
+pub async fn ledgers(
+    connection: &SystemConnection,
+    targets: Vec<String>,
+) -> DatabaseResult<BTreeMap<String, Vec<AppliedMigration>>> {
+    const LINES: &str = "
+        select target, name, checksum from rowhouse._migrations where target = any($1) order by target, name";
+    let mut ledgers: BTreeMap<String, Vec<AppliedMigration>> = BTreeMap::new();
+    for row in connection.query(LINES, params![targets]).await? {
+        let line = AppliedMigration { name: row.get(1), checksum: row.get(2) };
+        ledgers.entry(row.get(0)).or_default().push(line);
+    }
+    Ok(ledgers)
+}
+
 /// Applies what is pending on one target and gives the applied files' names. One process at a
 /// time per target (advisory lock); a lock that cannot be had is tried again.
 ///
@@ -181,15 +270,48 @@ pub async fn apply_migrations(
     let failed = |name: &str, source| MigrationError { name: name.into(), target: target.into(), source };
     lock(connection, target).await.map_err(|error| failed("(lock)", error))?;
     let outcome = apply_pending(connection, set, target, release).await;
-    let unlocked = connection.query("select pg_advisory_unlock_all()", &[]).await;
+    let unlocked = unlock(connection).await;
     let applied = outcome.map_err(|(name, error)| failed(&name, error))?;
     unlocked.map_err(|error| failed("(unlock)", error))?;
     Ok(applied)
 }
 
-async fn lock(connection: &SystemConnection, target: &str) -> DatabaseResult<()> {
-    const LOCK: &str = "select pg_advisory_lock(hashtextextended('rowhouse migrate ' || $1, 0))";
-    connection.query(LOCK, params![target]).await.map(drop)
+/// Applies one file by itself, under the target's lock: what [`MigrationStep::Alone`] names.
+/// Does nothing if the file stands in the ledger by now.
+///
+/// # Errors
+/// Names the file.
+pub async fn apply_alone(
+    connection: &mut SystemConnection,
+    migration: &Migration,
+    target: &str,
+    release: &str,
+) -> Result<(), MigrationError> {
+    let failed = |source| MigrationError { name: migration.name.clone(), target: target.into(), source };
+    lock(connection, target).await.map_err(failed)?;
+    let outcome = async {
+        let applied = applied_migrations(connection, target).await?;
+        if applied.iter().any(|line| line.name == migration.name) {
+            return Ok(());
+        }
+        apply_again(connection, migration, target, release).await
+    };
+    let outcome = outcome.await;
+    let unlocked = unlock(connection).await;
+    outcome.map_err(failed)?;
+    unlocked.map_err(failed)
+}
+
+async fn lock(connection: &mut SystemConnection, target: &str) -> DatabaseResult<()> {
+    // The lock belongs to the session: dropped midway, the connection must be closed.
+    connection.keep_from_pool(true);
+    connection.batch(&lock_sql("pg_advisory_lock", target)).await
+}
+
+async fn unlock(connection: &mut SystemConnection) -> DatabaseResult<()> {
+    connection.batch("select pg_advisory_unlock_all()").await?;
+    connection.keep_from_pool(false);
+    Ok(())
 }
 
 async fn apply_pending(
@@ -201,18 +323,50 @@ async fn apply_pending(
     let applied = applied_migrations(connection, target).await.map_err(|error| ("(ledger)".to_owned(), error))?;
     let mut names = Vec::new();
     for migration in set.pending(&applied) {
-        let mut attempt = 1;
-        while let Err(error) = apply_one(connection, migration, target, release).await {
-            let gives_way = matches!(error, DatabaseError::Timeout | DatabaseError::Collision);
-            if !gives_way || attempt == ATTEMPTS_MAX {
-                return Err((migration.name.clone(), error));
-            }
-            tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
-            attempt += 1;
-        }
+        let outcome = apply_again(connection, migration, target, release).await;
+        outcome.map_err(|error| (migration.name.clone(), error))?;
         names.push(migration.name.clone());
     }
     Ok(names)
+}
+
+/// Applies one file, again if it has to give way.
+async fn apply_again(
+    connection: &mut SystemConnection,
+    migration: &Migration,
+    target: &str,
+    release: &str,
+) -> DatabaseResult<()> {
+    let mut attempt = 1;
+    loop {
+        let started = Instant::now();
+        let outcome = if migration.without_transaction() {
+            apply_bare(connection, migration, target, release).await
+        } else if migration.repeats() {
+            apply_repeatedly(connection, migration, target, release).await
+        } else {
+            apply_one(connection, migration, target, release).await
+        };
+        match outcome {
+            Err(error) if attempt < ATTEMPTS_MAX && gives_way(&error, started.elapsed()) => {
+                tokio::time::sleep(give_way_pause(attempt)).await;
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a migration that failed so may succeed shortly: a lock could not be had, or two
+/// transactions collided. One that ran into the statement timeout would only do so again.
+pub fn gives_way(error: &DatabaseError, elapsed: Duration) -> bool {
+    matches!(error, DatabaseError::Timeout | DatabaseError::Collision) && elapsed < STATEMENT_TIMEOUT
+}
+
+/// How long a migration that gave way leaves the lock to others, by the number of its attempt
+/// from 1.
+pub fn give_way_pause(attempt: u32) -> Duration {
+    Duration::from_millis(200 << attempt.min(ATTEMPTS_MAX))
 }
 
 async fn apply_one(
@@ -222,21 +376,18 @@ async fn apply_one(
     release: &str,
 ) -> DatabaseResult<()> {
     let started = Instant::now();
-    if migration.without_transaction() {
-        connection.batch(&search_path(target).replacen("set local", "set", 1)).await?;
-        let applied = connection.batch(&migration.sql).await;
-        connection.batch("reset search_path").await?;
-        applied?;
-        return connection.batch(&migration.ledger_line(target, release, started.elapsed().as_millis())).await;
-    }
     connection.begin().await?;
     let outcome = async {
-        connection.batch(&format!("set local lock_timeout = '{}ms'", LOCK_TIMEOUT.as_millis())).await?;
-        connection.batch(&search_path(target)).await?;
+        connection.batch(&format!("{}; {}", bounds(), search_path(target))).await?;
         connection.batch(&migration.sql).await?;
         connection.batch(&migration.ledger_line(target, release, started.elapsed().as_millis())).await
     }
     .await;
+    end(connection, outcome).await
+}
+
+/// Commits what went well and takes back what did not.
+async fn end(connection: &mut SystemConnection, outcome: DatabaseResult<()>) -> DatabaseResult<()> {
     match outcome {
         Ok(()) => connection.commit().await,
         Err(error) => {
@@ -244,6 +395,61 @@ async fn apply_one(
             Err(error)
         }
     }
+}
+
+/// Outside a transaction. Stopped midway, its effect may be there without its ledger line, so
+/// such a file says `if not exists`.
+async fn apply_bare(
+    connection: &SystemConnection,
+    migration: &Migration,
+    target: &str,
+    release: &str,
+) -> DatabaseResult<()> {
+    let started = Instant::now();
+    connection.batch(&search_path(target).replacen("set local", "set", 1)).await?;
+    // One statement a message: several in one message would form a transaction.
+    let mut applied = Ok(());
+    for statement in statements(&migration.sql) {
+        applied = connection.batch(statement).await;
+        if applied.is_err() {
+            break;
+        }
+    }
+    connection.batch("reset search_path").await?;
+    applied?;
+    connection.batch(&migration.ledger_line(target, release, started.elapsed().as_millis())).await
+}
+
+/// The one statement again and again, until it changes no row; then the ledger line.
+async fn apply_repeatedly(
+    connection: &mut SystemConnection,
+    migration: &Migration,
+    target: &str,
+    release: &str,
+) -> DatabaseResult<()> {
+    let started = Instant::now();
+    for _ in 0..REPEATS_MAX {
+        connection.begin().await?;
+        let outcome = async {
+            connection.batch(&format!("{}; {}", bounds(), search_path(target))).await?;
+            let changed = connection.execute(&migration.sql, &[]).await?;
+            if changed == 0 {
+                let line = migration.ledger_line(target, release, started.elapsed().as_millis());
+                connection.batch(&line).await?;
+            }
+            Ok(changed)
+        };
+        let outcome = outcome.await;
+        let changed = outcome.as_ref().map_or(0, |changed| *changed);
+        end(connection, outcome.map(drop)).await?;
+        if changed == 0 {
+            return Ok(());
+        }
+    }
+    let message = format!(
+        "the statement still changes rows after {REPEATS_MAX} batches; its condition must leave out what it has done"
+    );
+    Err(DatabaseError::Other { code: "endless".into(), message, position: None })
 }
 
 /// Takes one file back by its down text and removes its line from the ledger.
@@ -285,11 +491,5 @@ pub async fn revert_migration_with(
         connection.batch(&delete).await
     }
     .await;
-    match outcome {
-        Ok(()) => connection.commit().await.map_err(failed),
-        Err(error) => {
-            connection.rollback().await.map_err(failed)?;
-            Err(failed(error))
-        }
-    }
+    end(connection, outcome).await.map_err(failed)
 }

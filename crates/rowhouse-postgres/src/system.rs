@@ -19,15 +19,16 @@ pub struct SystemConnection {
     held: Option<Held>,
     location: Location,
     in_transaction: bool,
+    kept: bool,
 }
 
 impl SystemConnection {
     pub(crate) fn pooled(connection: Object<Connector>, location: Location) -> Self {
-        Self { held: Some(Held::Pooled(Box::new(connection))), location, in_transaction: false }
+        Self { held: Some(Held::Pooled(Box::new(connection))), location, in_transaction: false, kept: false }
     }
 
     pub(crate) fn own(connection: Connection, location: Location) -> Self {
-        Self { held: Some(Held::Own(Box::new(connection))), location, in_transaction: false }
+        Self { held: Some(Held::Own(Box::new(connection))), location, in_transaction: false, kept: false }
     }
 
     fn connection(&self) -> &Connection {
@@ -54,9 +55,20 @@ impl SystemConnection {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
+    /// Runs one statement and gives the number of rows it changed.
+    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<u64> {
+        self.connection().execute(sql, params).await
+    }
+
     /// Runs statements without parameters in one message; several form one transaction.
     pub async fn batch(&self, sql: &str) -> DatabaseResult<()> {
         self.connection().batch(sql).await
+    }
+
+    /// While `held`, dropping the connection closes it instead of giving it back to its pool:
+    /// its session holds a lock or a setting that must not pass to somebody else.
+    pub fn keep_from_pool(&mut self, held: bool) {
+        self.kept = held;
     }
 
     /// Begins a transaction; it ends by [`Self::commit`] or, when dropped, by rollback.
@@ -84,7 +96,7 @@ impl Drop for SystemConnection {
     fn drop(&mut self) {
         // A connection inside a transaction is never given to somebody else: it is closed,
         // which rolls back.
-        if self.in_transaction
+        if (self.in_transaction || self.kept)
             && let Some(Held::Pooled(connection)) = self.held.take()
         {
             drop(Object::take(*connection));

@@ -268,6 +268,15 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_a_section_in_the_docs() {
+        let docs = include_str!("../../../docs/reference/errors.md");
+        for code in ErrorCode::ALL {
+            let (_, section) = docs.split_once(&format!("\n## {code}\n")).unwrap_or_else(|| panic!("{code}"));
+            assert!(section.trim_start().starts_with(&format!("Status {}.", code.status())), "{code}");
+        }
+    }
+
+    #[test]
     fn the_cause_is_not_part_of_the_text() {
         let error = ApiError::internal("secret of another tenant");
         assert!(!error.to_string().contains("secret"));

@@ -1,0 +1,6 @@
+//! Integration tests of provisioning, lifecycle and fleet migrations, on a real server.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+mod fleet;
+mod installation;
+mod provision;
