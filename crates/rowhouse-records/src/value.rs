@@ -20,7 +20,19 @@ pub(crate) fn text_fault(column: &Column, text: &str) -> Option<String> {
         let hint = rowhouse_types::did_you_mean(text, allowed.iter().map(String::as_str));
         return Some(format!("must be one of {}.{hint}", allowed.join(", ")));
     }
-    kind_fault(&column.kind, text).map(|expected| format!("must be {expected}"))
+    if let Some(expected) = kind_fault(&column.kind, text) {
+        return Some(format!("must be {expected}"));
+    }
+    magnitude_fault(column, text)
+}
+
+/// `numeric(10,2)` holds eight digits before the point; the server would not say which column.
+fn magnitude_fault(column: &Column, text: &str) -> Option<String> {
+    let bounds = column.type_name.strip_prefix("numeric(")?.strip_suffix(')')?;
+    let (precision, scale) = bounds.split_once(',').unwrap_or((bounds, "0"));
+    let digits = precision.trim().parse::<i32>().ok()? - scale.trim().parse::<i32>().ok()?;
+    let value: f64 = text.parse().ok()?;
+    (value.abs() >= 10_f64.powi(digits)).then(|| format!("must have at most {digits} digits before the point"))
 }
 
 fn kind_fault(kind: &ColumnKind, text: &str) -> Option<&'static str> {

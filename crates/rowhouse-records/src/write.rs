@@ -12,6 +12,14 @@ use crate::statement::Builder;
 use crate::{Caller, Records, entity_of, fault};
 
 impl Records {
+    /// Whether the entity may be written, before anybody reads a body.
+    ///
+    /// # Errors
+    /// 405 for reference tables and entities that the manifest marks read-only.
+    pub fn require_writable(&self, model: &AppModel, entity: &str) -> Result<(), ApiError> {
+        writable(model, entity).map(drop)
+    }
+
     /// Makes a record.
     ///
     /// # Errors
@@ -149,10 +157,12 @@ impl Records {
     }
 }
 
+/// The entity, if the API may write it.
 fn writable<'a>(model: &'a AppModel, name: &str) -> Result<&'a Entity, ApiError> {
     let entity = entity_of(model, name)?;
     if entity.shared || entity.read_only {
-        return Err(ApiError::permission_denied(format!("{} can only be read through the API.", entity.label)));
+        let message = format!("{} can only be read through the API.", entity.label);
+        return Err(ApiError::new(ErrorCode::MethodNotAllowed, message));
     }
     Ok(entity)
 }

@@ -109,6 +109,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status_of(self.0.code);
+        if self.0.code == ErrorCode::MethodNotAllowed {
+            // Ours is for what can only be read; the HTTP layer names the methods of all others.
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
         response.extensions_mut().insert(FailureBody {
             code: self.0.code,
             cause: cause_of(&self.0),

@@ -248,5 +248,6 @@ fn report(
         ip: client_ip(parts),
         user_agent: user_agent.map(|text| text.chars().take(200).collect()),
         request_id: Some(facts.request_id.clone()),
+        ..SecurityEvent::default()
     });
 }

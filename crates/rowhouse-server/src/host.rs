@@ -34,7 +34,7 @@ mod tests {
             ("127.0.0.1:8080", None),
             ("[::1]:8080", None),
             ("", None),
-            (".example.com", Some("")),
+            (".example.com", None),
             ("a.b.example.com", Some("a.b")),
             ("ünï.example.com", Some("ünï")),
         ] {

@@ -1,7 +1,7 @@
 //! HTTP: the gate, the routes by domain and the OpenAPI document. No rule of a domain and no
 //! SQL lives here.
 //!
-//! **Invariant:** a handler reaches a tenant's rows only through [`gate`]'s extractors, which
+//! **Invariant:** a handler reaches a tenant's rows only through `gate`'s extractors, which
 //! alone hold the authority to choose a tenant.
 
 mod body;

@@ -54,7 +54,7 @@ fn operation(route: &RouteDoc) -> Value {
         "summary": route.summary,
         "tags": [tag(route.path)],
         "parameters": parameters(route),
-        "responses": responses(*status, data.clone(), route.access, route.refusals),
+        "responses": responses(route, *status, data.clone()),
         "security": security(route.access),
     });
     if let Some(body) = &route.body {
@@ -90,17 +90,21 @@ fn query_parameter(name: &str, meaning: &str, schema: Value) -> Value {
     json!({ "name": name, "in": "query", "description": meaning, "schema": schema })
 }
 
-fn responses(status: u16, data: Value, access: Access, refusals: &[u16]) -> Value {
+fn responses(route: &RouteDoc, status: u16, data: Value) -> Value {
     let mut responses = Map::new();
-    responses.insert(status.to_string(), success(data, false));
-    let of_access: &[u16] = match access {
+    let answer = match route.bare {
+        Some(content_type) => json!({ "description": "Success.", "content": { content_type: { "schema": data } } }),
+        None => success(data, false),
+    };
+    responses.insert(status.to_string(), answer);
+    let of_access: &[u16] = match route.access {
         Access::Public => &[],
         Access::Person => &[401, 403],
         Access::Tenant => &[400, 401, 403],
         Access::PathTenant => &[400, 401, 403, 404],
         Access::Operator => &[400, 401, 403],
     };
-    for status in of_access.iter().chain(refusals).chain(&[429, 503, 504]) {
+    for status in of_access.iter().chain(route.refusals).chain(&[429, 503, 504]) {
         responses.entry(status.to_string()).or_insert_with(|| refusal(*status));
     }
     Value::Object(responses)
@@ -201,7 +205,7 @@ fn entity_paths(paths: &mut Map<String, Value>, entity: &Entity) {
     let page = success(json!({ "type": "array", "items": reference(entity, "") }), true);
     insert(paths, &list, "get", make("list", list_parameters(entity), (200, page), &[]));
     let one = |status| (status, success(reference(entity, ""), false));
-    let read = vec![id.clone(), include_parameter(entity), fields_parameter(entity)];
+    let read = [id.clone(), fields_parameter(entity)].into_iter().chain(include_parameter(entity)).collect();
     insert(paths, &record, "get", make("get", read, one(200), &[404]));
     if !writable(entity) {
         return;
@@ -233,48 +237,65 @@ fn list_parameters(entity: &Entity) -> Vec<Value> {
             json!({ "type": "integer", "minimum": 1, "maximum": PER_PAGE_MAX }),
         ),
         query_parameter("count", "How to count the whole list.", json!({ "enum": ["exact", "estimated", "none"] })),
-        query_parameter(
-            "sort",
-            "Columns to sort by, a minus for descending: -created_at,name.",
-            json!({ "type": "string" }),
-        ),
-        include_parameter(entity),
         fields_parameter(entity),
+        sort_parameter(entity),
     ];
+    parameters.extend(include_parameter(entity));
     if !entity.search.is_empty() {
         parameters.push(query_parameter("q", "Words to search for.", json!({ "type": "string" })));
     }
-    for column in &entity.columns {
-        let meaning = "Equal to this; with [ne], [gt], [gte], [lt], [lte], [in], [contains], [starts_with], [is_null] other comparisons.";
-        parameters.push(query_parameter(&format!("{}[eq]", column.name), meaning, filter_schema(column)));
-    }
+    parameters.extend(entity.columns.iter().map(filter_parameter));
     parameters
 }
 
-/// Filters come as text; only the kinds whose text form the schema language knows are narrowed.
-fn filter_schema(column: &Column) -> Value {
+/// The comparison that fits a column best, and the form of its value. Filters come as text; only
+/// the kinds whose text form the schema language knows are narrowed.
+fn filter_parameter(column: &Column) -> Value {
+    let others = "other comparisons stand in brackets the same way: [ne], [gt], [gte], [lt], [lte], [in], [contains], [starts_with], [is_null].";
     match &column.kind {
-        ColumnKind::Json | ColumnKind::Jsonb | ColumnKind::Array(_) | ColumnKind::Bytea => json!({ "type": "string" }),
-        _ => value_schema(&column.kind, column.allowed.as_deref(), column.length_max),
+        ColumnKind::Json | ColumnKind::Jsonb | ColumnKind::Array(_) | ColumnKind::Bytea | ColumnKind::Other => {
+            let meaning = "Whether it is absent.";
+            query_parameter(&format!("{}[is_null]", column.name), meaning, json!({ "type": "boolean" }))
+        }
+        kind => {
+            let meaning = format!("Equal to this; {others}");
+            let schema = match kind {
+                ColumnKind::Interval => json!({ "type": "string" }),
+                // A text that is too long for the column finds nothing; it is no fault.
+                kind => value_schema(kind, column.allowed.as_deref(), None),
+            };
+            query_parameter(&format!("{}[eq]", column.name), &meaning, schema)
+        }
     }
 }
 
-fn include_parameter(entity: &Entity) -> Value {
-    let names: Vec<&str> = entity.relations.keys().map(String::as_str).collect();
-    let meaning = match names.as_slice() {
-        [] => "This entity has no relations.".to_owned(),
-        names => format!("Related records to add, separated by commas: {}.", names.join(", ")),
+/// A list in one parameter, separated by commas.
+fn words_parameter(name: &str, meaning: &str, words: &[String]) -> Value {
+    let mut parameter = query_parameter(name, meaning, json!({ "type": "array", "items": { "enum": words } }));
+    parameter["style"] = json!("form");
+    parameter["explode"] = json!(false);
+    parameter
+}
+
+fn include_parameter(entity: &Entity) -> Option<Value> {
+    let names: Vec<String> = entity.relations.keys().cloned().collect();
+    (!names.is_empty()).then(|| words_parameter("include", "Related records to add.", &names))
+}
+
+fn sort_parameter(entity: &Entity) -> Value {
+    let sortable = |column: &&Column| {
+        !matches!(column.kind, ColumnKind::Json | ColumnKind::Jsonb | ColumnKind::Array(_) | ColumnKind::Other)
     };
-    query_parameter("include", &meaning, json!({ "type": "string" }))
+    let both = |column: &Column| [column.name.clone(), format!("-{}", column.name)];
+    let words: Vec<String> = entity.columns.iter().filter(sortable).flat_map(both).collect();
+    let mut parameter = words_parameter("sort", "Columns to sort by, a minus for descending.", &words);
+    parameter["schema"]["maxItems"] = json!(8);
+    parameter
 }
 
 fn fields_parameter(entity: &Entity) -> Value {
-    let names: Vec<&str> = entity.column_names().collect();
-    query_parameter(
-        "fields",
-        &format!("Columns to return, separated by commas: {}.", names.join(", ")),
-        json!({ "type": "string" }),
-    )
+    let names: Vec<String> = entity.column_names().map(str::to_owned).collect();
+    words_parameter("fields", "Columns to return.", &names)
 }
 
 fn record_schema(entity: &Entity) -> Value {
@@ -330,7 +351,8 @@ fn value_schema(kind: &ColumnKind, allowed: Option<&[String]>, length_max: Optio
         ColumnKind::Date => json!({ "type": "string", "format": "date" }),
         ColumnKind::Timestamptz => json!({ "type": "string", "format": "date-time" }),
         ColumnKind::Interval => json!({ "type": "string", "format": "duration" }),
-        ColumnKind::Json | ColumnKind::Jsonb => json!({}),
+        // Anything but null, which is said apart.
+        ColumnKind::Json | ColumnKind::Jsonb => json!({ "type": ["object", "array", "string", "number", "boolean"] }),
         ColumnKind::Bytea => json!({ "type": "string", "contentEncoding": "base64" }),
         ColumnKind::Array(inner) => json!({ "type": "array", "items": value_schema(inner, None, None) }),
         ColumnKind::Text | ColumnKind::Time | ColumnKind::Timestamp | ColumnKind::Enum | ColumnKind::Other => {

@@ -43,6 +43,8 @@ pub struct RouteDoc {
     pub body: Option<Value>,
     /// The status of success and the schema of `data`.
     pub success: (u16, Value),
+    /// The content type of an answer without the envelope, in the form of a standard.
+    pub bare: Option<&'static str>,
     /// Statuses of refusal, beside those that every route of its access has.
     pub refusals: &'static [u16],
 }
@@ -51,7 +53,18 @@ impl RouteDoc {
     /// An operation without body and parameters that answers 200 with an object.
     pub(crate) fn new(method: Method, path: &'static str, operation: &'static str, access: Access) -> Self {
         let success = (200, serde_json::json!({ "type": "object" }));
-        Self { method, path, operation, summary: "", access, query: &[], body: None, success, refusals: &[] }
+        Self {
+            method,
+            path,
+            operation,
+            summary: "",
+            access,
+            query: &[],
+            body: None,
+            success,
+            bare: None,
+            refusals: &[],
+        }
     }
 
     pub(crate) fn summary(mut self, summary: &'static str) -> Self {
@@ -71,6 +84,11 @@ impl RouteDoc {
 
     pub(crate) fn answers(mut self, status: u16, data: Value) -> Self {
         self.success = (status, data);
+        self
+    }
+
+    pub(crate) fn bare(mut self, content_type: &'static str) -> Self {
+        self.bare = Some(content_type);
         self
     }
 

@@ -64,7 +64,8 @@ pub(crate) fn add(routes: &mut Routes) {
     routes.add(person(Method::GET, "/api/auth/me", "get_me").summary("The caller and their organisations."), get_me);
     routes.add(
         RouteDoc::new(Method::GET, "/.well-known/jwks.json", "get_jwks", Access::Public)
-            .summary("The public keys that verify access tokens."),
+            .summary("The public keys that verify access tokens.")
+            .bare("application/json"),
         get_jwks,
     );
     routes.add(

@@ -12,7 +12,8 @@ use crate::state::ServerState;
 /// Adds the routes.
 pub(crate) fn add(routes: &mut Routes) {
     let document = RouteDoc::new(Method::GET, "/api/openapi.json", "get_openapi", Access::Public)
-        .summary("This document: every route, and the app's entities.");
+        .summary("This document: every route, and the app's entities.")
+        .bare("application/json");
     routes.add(document, get_openapi);
 }
 

@@ -26,7 +26,9 @@ pub(crate) fn add(routes: &mut Routes) {
         .summary("Whether the database of one tenant answers.");
     routes.add(tenant, get_tenant_health);
     let figures = RouteDoc::new(Method::GET, "/metrics", "get_metrics", Access::Operator)
-        .summary("Figures in Prometheus' text format.");
+        .summary("Figures in Prometheus' text format.")
+        .answers(200, json!({ "type": "string" }))
+        .bare("text/plain");
     routes.add(figures, get_metrics);
 }
 

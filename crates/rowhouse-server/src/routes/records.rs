@@ -62,10 +62,12 @@ async fn create_record(
     member: Member,
     Path(entity): Path<String>,
     RawQuery(query): RawQuery,
-    JsonBytes(body): JsonBytes,
+    body: Result<JsonBytes, Failure>,
 ) -> Result<Response, Failure> {
-    refuse_parameters(query.as_deref())?;
     let model = state.tenants.model();
+    state.records.require_writable(&model, &entity)?;
+    refuse_parameters(query.as_deref())?;
+    let JsonBytes(body) = body?;
     let record = state.records.create(&model, &member.caller(), &entity, &body).await?;
     Ok(answer(&member, StatusCode::CREATED, record))
 }
@@ -76,11 +78,13 @@ async fn update_record(
     Path((entity, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
+    body: Result<JsonBytes, Failure>,
 ) -> Result<Response, Failure> {
-    refuse_parameters(query.as_deref())?;
     let model = state.tenants.model();
+    state.records.require_writable(&model, &entity)?;
+    refuse_parameters(query.as_deref())?;
     let expected = if_match(&headers)?;
+    let JsonBytes(body) = body?;
     let record = state.records.update(&model, &member.caller(), &entity, &id, expected, &body).await?;
     Ok(answer(&member, StatusCode::OK, record))
 }
@@ -92,8 +96,9 @@ async fn delete_record(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<RawAnswer, Failure> {
-    refuse_parameters(query.as_deref())?;
     let model = state.tenants.model();
+    state.records.require_writable(&model, &entity)?;
+    refuse_parameters(query.as_deref())?;
     let expected = if_match(&headers)?;
     state.records.delete(&model, &member.caller(), &entity, &id, expected).await?;
     let data = serde_json::to_vec(&serde_json::json!({ "id": id })).map_err(ApiError::internal)?;

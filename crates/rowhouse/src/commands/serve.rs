@@ -40,6 +40,7 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
+    let settings = &named_after(settings, &listener)?;
     rowhouse_server::install_metrics();
     let rowhouse = Rowhouse::open(settings, app, "rowhouse serve").await?;
     let stop = stop_signal();
@@ -47,6 +48,16 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     output.message("stopping");
     rowhouse.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Port 0 asks the system for a free one; links and tokens must carry the one it gave.
+fn named_after(settings: &Settings, listener: &TcpListener) -> anyhow::Result<Settings> {
+    let mut settings = settings.clone();
+    if settings.listen.port() == 0 {
+        let port = listener.local_addr()?.port();
+        settings.public_url = settings.public_url.replace(":0", &format!(":{port}"));
+    }
+    Ok(settings)
 }
 
 async fn serve_until(

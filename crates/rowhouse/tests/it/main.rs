@@ -1,0 +1,11 @@
+//! The product as its users meet it: the real program, over HTTP and the command line.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
+
+mod auth;
+mod command_line;
+mod gate;
+mod isolation;
+mod openapi;
+mod process;
+mod records;
+mod service;
