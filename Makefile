@@ -10,4 +10,4 @@ check: ; @scripts/check  ## The quick loop: formatting, lints, licences, fast te
 fmt: ; @cargo fmt --all  ## Format the Rust code
 bench: ; @scripts/bench  ## Measure side by side with PostgreSQL, PostGraphile and django-tenants (20 minutes)
 bench-large: ; @scripts/bench large  ## Memory and start-up with 10, 1,000 and 10,000 schema tenants (hours)
-clean-data: ; @scripts/clean-data  ## Delete what make run keeps: the embedded PostgreSQL and its rows
+clean-data: ; @scripts/clean  ## Delete what make run keeps: the embedded PostgreSQL and its rows

@@ -20,28 +20,38 @@ fail() {
     exit 1
 }
 
-# Runs a command under a title and tells how long it took; a failure names the title.
+# Runs a command under a title and tells how long it took; a failure names the title. Nothing
+# stands behind the command (no ||): bash would go on after a failure inside a function.
 step() {
-    local title="$1" started="$SECONDS"
+    local started="$SECONDS"
+    STEP="$1"
     shift
-    say "$title"
-    "$@" || fail "$title failed: $*"
+    say "$STEP"
+    "$@"
+    STEP=""
     echo "    $((SECONDS - started)) s"
 }
+
+STEP=""
+trap 'code=$?; [ $code = 0 ] || [ -z "$STEP" ] || echo "error: $STEP failed" >&2' EXIT
 
 am_root() {
     [ "$(id -u)" = 0 ]
 }
 
-# Installs Debian packages, or says how. The first argument is what they are for.
+# Packages that only root can install; told all at once by stop_if_missing.
+MISSING=()
+
+# Installs Debian packages, or notes them down. The first argument is what they are for.
 install_packages() {
     local purpose="$1"
     shift
     if ! command -v apt-get >/dev/null; then
-        fail "$purpose is missing, and this machine has no apt-get. Install what Debian calls: $*"
+        fail "$purpose cannot be installed: this machine has no apt-get. Install what Debian calls: $*"
     fi
     if ! am_root; then
-        fail "$purpose is missing. Install it as root, then run this again: apt-get update && apt-get install -y $*"
+        MISSING+=("$@")
+        return 1
     fi
     say "installing $purpose: $*"
     export DEBIAN_FRONTEND=noninteractive
@@ -50,10 +60,16 @@ install_packages() {
         fail "apt-get install failed; its output is in target/apt.log"
 }
 
+# Without root, says exactly what to install. Called after all needs have been told.
+stop_if_missing() {
+    [ ${#MISSING[@]} = 0 ] ||
+        fail "packages are missing. Install them as root, then run this again: apt-get update && apt-get install -y ${MISSING[*]}"
+}
+
 need_rust() {
     command -v cargo >/dev/null || fail "Rust is missing. Install it with rustup, then run this again."
     # Some crates compile C (cryptography), and rustc links with cc.
-    command -v cc >/dev/null || install_packages "a C compiler" gcc libc6-dev
+    command -v cc >/dev/null || install_packages "a C compiler" gcc libc6-dev || true
 }
 
 # Prints the directory of PostgreSQL's server programs, by the order in which Rowhouse looks.
@@ -81,15 +97,16 @@ need_postgres() {
         echo 'create_main_cluster = false' >"$drop_in"
         trap 'rm -f "$drop_in"' RETURN
     fi
-    install_packages "PostgreSQL's server programs" postgresql
-    rm -f "$drop_in"
+    install_packages "PostgreSQL's server programs" postgresql || return 0
     postgres_bin >/dev/null ||
         fail "this release has no PostgreSQL $POSTGRES_MAJOR_MIN or later. Name its programs with ROWHOUSE_PG_BIN, or a server with ROWHOUSE_DATABASE_URL."
 }
 
 need_pgbouncer() {
-    command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] && return
-    install_packages "pgbouncer, which a test uses" pgbouncer
+    if command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; then
+        return
+    fi
+    install_packages "pgbouncer, which a test uses" pgbouncer || return 0
     # The package starts a pooler of its own; the tests start theirs.
     if [ -d /run/systemd/system ]; then
         systemctl disable --now --quiet pgbouncer || true
@@ -101,7 +118,8 @@ need_pgbouncer() {
 # Makes a virtual environment of Python in directory $1.
 need_venv() {
     [ -x "$1/bin/python" ] && return
-    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages "Python with venv" python3 python3-venv
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        install_packages "Python with venv" python3 python3-venv || return 1
     python3 -m venv "$1"
 }
 
@@ -111,7 +129,7 @@ need_python() {
     shift
     wanted="$*"
     [ "$(cat "$directory/installed" 2>/dev/null)" = "$wanted" ] && return
-    need_venv "$directory"
+    need_venv "$directory" || return 0
     say "installing into $directory: $wanted"
     "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     # Written last: an installation that was interrupted is done again.
