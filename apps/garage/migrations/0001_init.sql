@@ -215,7 +215,8 @@ create table work_orders (
     number         text check (length(number) between 1 and 40),
     subject        text not null check (length(subject) between 1 and 200),
     status         text not null default 'draft'
-                   check (status in ('draft', 'approved', 'in_progress', 'waiting_for_parts', 'ready', 'closed', 'cancelled')),
+                   check (status in ('draft', 'approved', 'in_progress', 'waiting_for_parts', 'ready',
+                                     'closed', 'cancelled')),
     is_urgent      boolean not null default false,
     -- A vehicle with orders stays: its history is what the next buyer asks for.
     vehicle_id     uuid not null,
@@ -323,7 +324,8 @@ create table invoices (
     subtotal      numeric(12, 2) not null default 0 check (subtotal >= 0),
     tax_percent   numeric(5, 2) not null default 20 check (tax_percent between 0 and 100),
     tax           numeric(12, 2) not null generated always as (round(subtotal * tax_percent / 100, 2)) stored,
-    total         numeric(12, 2) not null generated always as (subtotal + round(subtotal * tax_percent / 100, 2)) stored,
+    total         numeric(12, 2) not null
+                  generated always as (subtotal + round(subtotal * tax_percent / 100, 2)) stored,
     notes         text not null default '',
     owner_id      uuid,
     created_at    timestamptz not null default now(),

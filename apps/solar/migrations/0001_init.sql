@@ -46,7 +46,8 @@ create table people (
     primary key (tenant_id, id),
     -- People without an address are many: nulls are distinct.
     unique (tenant_id, email),
-    foreign key (tenant_id, organization_id) references organizations (tenant_id, id) on delete set null (organization_id),
+    foreign key (tenant_id, organization_id) references organizations (tenant_id, id)
+        on delete set null (organization_id),
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete set null (owner_id)
 );
 create index on people (tenant_id, full_name);
@@ -189,7 +190,8 @@ create table projects (
     check (activated_on is null or installed_on is null or activated_on >= installed_on),
     foreign key (tenant_id, stage_id) references pipeline_stages (tenant_id, id),
     foreign key (tenant_id, person_id) references people (tenant_id, id) on delete set null (person_id),
-    foreign key (tenant_id, organization_id) references organizations (tenant_id, id) on delete set null (organization_id),
+    foreign key (tenant_id, organization_id) references organizations (tenant_id, id)
+        on delete set null (organization_id),
     foreign key (tenant_id, lead_id) references leads (tenant_id, id) on delete set null (lead_id),
     -- An extension of an earlier system.
     foreign key (tenant_id, parent_id) references projects (tenant_id, id) on delete set null (parent_id),

@@ -11,15 +11,19 @@ with team as materialized (
 insert into organizations (id, name, kind, website, city, status, notes, owner_id, created_at, updated_at)
 select rowhouse.demo_id('organization', n),
        place || ' ' || (array['Dairy', 'Logistics', 'School', 'Brewery', 'Clinic', 'Foundry', 'Nursery', 'Hotel',
-                              'Apartments', 'Orchard', 'Library', 'Warehouse', 'Bakery', 'Vineyard', 'Supply', 'Cold Storage'])[trade]
+                              'Apartments', 'Orchard', 'Library', 'Warehouse', 'Bakery', 'Vineyard', 'Supply',
+                              'Cold Storage'])[trade]
        || case when n > 256 then ' ' || n / 256 + 1 else '' end,
-       (array['farm', 'business', 'public', 'business', 'public', 'business', 'farm', 'business',
-              'housing', 'farm', 'public', 'business', 'business', 'farm', 'business', 'business'])[trade],
+       (array['farm', 'business', 'public', 'business', 'public', 'business', 'farm', 'business', 'housing', 'farm',
+              'public', 'business', 'business', 'farm', 'business', 'business'])[trade],
        'https://' || lower(replace(place, ' ', '-')) || '-' || n || '.example.com',
-       rowhouse.demo_pick(n, 3, array['Fresno', 'Boulder', 'Tucson', 'Austin', 'Reno', 'Boise', 'Santa Fe', 'Sacramento']),
-       rowhouse.demo_pick(n, 4, array['prospect', 'prospect', 'customer', 'customer', 'customer', 'partner', 'inactive']),
-       rowhouse.demo_pick(n, 5, array['', 'Decides in the board meeting each quarter.', 'Wants to lease, not to buy.',
-                                      'Large flat roof, no shade.', 'Sends us leads from its members.']),
+       rowhouse.demo_pick(n, 3, array['Fresno', 'Boulder', 'Tucson', 'Austin', 'Reno', 'Boise', 'Santa Fe',
+                                      'Sacramento']),
+       rowhouse.demo_pick(n, 4, array['prospect', 'prospect', 'customer', 'customer', 'customer', 'partner',
+                                      'inactive']),
+       rowhouse.demo_pick(n, 5, array['', 'Decides in the board meeting each quarter.',
+                                      'Wants to lease, not to buy.', 'Large flat roof, no shade.',
+                                      'Sends us leads from its members.']),
        team.ids[1 + n % cardinality(team.ids)],
        timestamptz '2025-11-01 08:00+00' + rowhouse.demo_number(n, 6, 0, 15000) * interval '1 minute',
        timestamptz '2026-01-01 08:00+00' + rowhouse.demo_number(n, 7, 0, 430000) * interval '1 minute'
@@ -27,7 +31,8 @@ from team
 cross join generate_series(1, greatest(rowhouse.demo_rows() / 40, 4)) n
 cross join lateral (
     select (array['Riverbend', 'Northside', 'Oak Hill', 'Sunfield', 'Harbour', 'Granite', 'Meadow', 'Copper Creek',
-                  'Juniper', 'Mesa Verde', 'Silver Lake', 'Cedar', 'Redstone', 'Valley', 'Bluebird', 'Lone Pine'])[1 + n % 16] as place,
+                  'Juniper', 'Mesa Verde', 'Silver Lake', 'Cedar', 'Redstone', 'Valley', 'Bluebird',
+                  'Lone Pine'])[1 + n % 16] as place,
            1 + (n + n / 16) % 16 as trade
 ) o
 on conflict do nothing;
@@ -40,11 +45,16 @@ select rowhouse.demo_id('campaign', n), name, status, assignment_type, budget, s
        team.ids[1 + n % cardinality(team.ids)], planned_at, planned_at
 from team
 cross join (values
-    (1, 'Winter bills', 'finished', 'round_robin', 4000.00, date '2025-11-15', date '2026-02-28', timestamptz '2025-11-04 09:00+00'),
-    (2, 'Neighbours bring neighbours', 'active', 'weighted', 2500.00, date '2026-01-10', null, timestamptz '2025-12-18 15:00+00'),
-    (3, 'County fair', 'finished', 'manual', 6800.00, date '2026-05-20', date '2026-06-08', timestamptz '2026-03-02 10:00+00'),
-    (4, 'Farm roofs', 'active', 'least_busy', 9000.00, date '2026-08-01', date '2026-12-31', timestamptz '2026-06-29 13:00+00'),
-    (5, 'Battery upgrade', 'draft', 'round_robin', 3000.00, date '2026-12-01', date '2027-02-28', timestamptz '2026-10-20 11:00+00')
+    (1, 'Winter bills', 'finished', 'round_robin', 4000.00, date '2025-11-15', date '2026-02-28',
+     timestamptz '2025-11-04 09:00+00'),
+    (2, 'Neighbours bring neighbours', 'active', 'weighted', 2500.00, date '2026-01-10', null,
+     timestamptz '2025-12-18 15:00+00'),
+    (3, 'County fair', 'finished', 'manual', 6800.00, date '2026-05-20', date '2026-06-08',
+     timestamptz '2026-03-02 10:00+00'),
+    (4, 'Farm roofs', 'active', 'least_busy', 9000.00, date '2026-08-01', date '2026-12-31',
+     timestamptz '2026-06-29 13:00+00'),
+    (5, 'Battery upgrade', 'draft', 'round_robin', 3000.00, date '2026-12-01', date '2027-02-28',
+     timestamptz '2026-10-20 11:00+00')
 ) c (n, name, status, assignment_type, budget, starts_on, ends_on, planned_at)
 on conflict do nothing;
 
@@ -80,19 +90,24 @@ asked as materialized (
            given || ' ' || family as full_name,
            family,
            lower(given) || '.' || lower(family) || who || '@example.com' as email,
+           -- Picked with one salt from lists of one length: the area code is that of the city.
            '+1 ' || rowhouse.demo_pick(who, 12, array['559', '303', '520', '512', '775', '208', '505', '916'])
            || ' 555 01' || lpad((who % 100)::text, 2, '0') as phone,
-           rowhouse.demo_pick(who, 12, array['Fresno', 'Boulder', 'Tucson', 'Austin', 'Reno', 'Boise', 'Santa Fe', 'Sacramento']) as city,
+           rowhouse.demo_pick(who, 12, array['Fresno', 'Boulder', 'Tucson', 'Austin', 'Reno', 'Boise', 'Santa Fe',
+                                             'Sacramento']) as city,
            rowhouse.demo_number(who, 13, 1, 980) || ' '
-           || rowhouse.demo_pick(who, 14, array['Elm Street', 'Lake Road', 'Mill Lane', 'Hill Avenue', 'Park Way', 'Canyon Drive',
-                                                'Orchard Lane', 'Second Street', 'Juniper Court', 'Ridge Road']) as street,
-           case when who % 5 = 0 then rowhouse.demo_id('organization', 1 + who % size.organizations) end as organization_id
+           || rowhouse.demo_pick(who, 14, array['Elm Street', 'Lake Road', 'Mill Lane', 'Hill Avenue', 'Park Way',
+                                                'Canyon Drive', 'Orchard Lane', 'Second Street', 'Juniper Court',
+                                                'Ridge Road']) as street,
+           case when who % 5 = 0
+                then rowhouse.demo_id('organization', 1 + who % size.organizations) end as organization_id
     from size
     cross join team
     cross join generate_series(1, size.leads) n
     cross join lateral (
         select case when n <= size.projects and n % 16 = 9 then n - 4 else n end as who,
-               case when n <= size.projects then (array[8, 1, 5, 2, 3, 8, 4, 6, 7, 1, 8, 5, 3, 2, 4, 8])[1 + n % 16] end as stage
+               case when n <= size.projects
+                    then (array[8, 1, 5, 2, 3, 8, 4, 6, 7, 1, 8, 5, 3, 2, 4, 8])[1 + n % 16] end as stage
         offset 0
     ) w
     cross join lateral (
@@ -100,12 +115,16 @@ asked as materialized (
                     when stage < 8 then stage * 12 + rowhouse.demo_number(n, 20, -10, 20)
                     -- More of the recent ones: interest grows.
                     else 1 + rowhouse.demo_number(n, 20, 0, 355) * rowhouse.demo_number(n, 20, 0, 355) / 355 end as age,
-               rowhouse.demo_pick(who, 10, array['Maria', 'James', 'Aisha', 'Robert', 'Linh', 'Elena', 'Tom', 'Priya', 'Carlos', 'Ingrid',
-                                                 'Noah', 'Zoe', 'Olivia', 'Liam', 'Emma', 'Mateo', 'Ava', 'Lucas', 'Mia', 'Ethan',
-                                                 'Sofia', 'Omar', 'Grace', 'Hugo', 'Nora', 'Samuel', 'Hana', 'Peter', 'Miriam', 'Walter']) as given,
-               rowhouse.demo_pick(who, 11, array['Alvarez', 'Baker', 'Chen', 'Diaz', 'Evans', 'Fischer', 'Garcia', 'Haddad', 'Iversen', 'Jones',
-                                                 'Kaur', 'Lopez', 'Moore', 'Nguyen', 'Olsen', 'Patel', 'Quinn', 'Rossi', 'Silva', 'Turner',
-                                                 'Ueda', 'Vega', 'Wolf', 'Young', 'Abbott', 'Bianchi', 'Castillo', 'Dubois', 'Ellis', 'Novak']) as family
+               rowhouse.demo_pick(who, 105, array['Maria', 'James', 'Aisha', 'Robert', 'Linh', 'Elena', 'Tom',
+                                                  'Priya', 'Carlos', 'Ingrid', 'Noah', 'Zoe', 'Olivia', 'Liam',
+                                                  'Emma', 'Mateo', 'Ava', 'Lucas', 'Mia', 'Ethan', 'Sofia', 'Omar',
+                                                  'Grace', 'Hugo', 'Nora', 'Samuel', 'Hana', 'Peter', 'Miriam',
+                                                  'Walter']) as given,
+               rowhouse.demo_pick(who, 11, array['Alvarez', 'Baker', 'Chen', 'Diaz', 'Evans', 'Fischer', 'Garcia',
+                                                 'Haddad', 'Iversen', 'Jones', 'Kaur', 'Lopez', 'Moore', 'Nguyen',
+                                                 'Olsen', 'Patel', 'Quinn', 'Rossi', 'Silva', 'Turner', 'Ueda',
+                                                 'Vega', 'Wolf', 'Young', 'Abbott', 'Bianchi', 'Castillo', 'Dubois',
+                                                 'Ellis', 'Novak']) as family
         offset 0
     ) a
 ),
@@ -136,14 +155,16 @@ jobs as materialized (
     where stage is not null
 ),
 new_people as (
-    insert into people (id, full_name, email, phone, street, city, birthday, organization_id, tags, notes, is_public, owner_id,
-                        created_at, updated_at)
+    insert into people (id, full_name, email, phone, street, city, birthday, organization_id, tags, notes, is_public,
+                        owner_id, created_at, updated_at)
     select person_id, full_name, email, phone, street, city,
            date '1948-01-01' + rowhouse.demo_number(n, 30, 0, 20000)::integer,
            organization_id,
-           case n % 7 when 1 then array['newsletter'] when 3 then array['referrer', 'newsletter'] when 5 then array['homeowner'] else '{}' end,
-           ltrim(rowhouse.demo_pick(n, 31, array['', '', 'Prefers calls in the evening.', 'Wants a battery as well.', 'Asked for references nearby.',
-                                           'Has a slate roof.', 'Drives an electric car.', 'Reads every line of a contract.'])
+           case n % 7 when 1 then array['newsletter'] when 3 then array['referrer', 'newsletter']
+                when 5 then array['homeowner'] else '{}' end,
+           ltrim(rowhouse.demo_pick(n, 31, array['', '', 'Prefers calls in the evening.', 'Wants a battery as well.',
+                                                 'Asked for references nearby.', 'Has a slate roof.',
+                                                 'Drives an electric car.', 'Reads every line of a contract.'])
            || case when n % 3 = 0 then ' Please write, do not call.' else '' end),
            n % 5 <> 4, owner_id,
            timestamptz '2026-11-01 06:30+00' - age * interval '24 hours',
@@ -153,8 +174,9 @@ new_people as (
     on conflict do nothing
 ),
 new_leads as (
-    insert into leads (id, full_name, email, phone, city, status, temperature, monthly_bill, roof_area, campaign_id, person_id, details,
-                       notes, lost_reason, is_public, follow_up_at, converted_at, owner_id, created_at, updated_at, source)
+    insert into leads (id, full_name, email, phone, city, status, temperature, monthly_bill, roof_area, campaign_id,
+                       person_id, details, notes, lost_reason, is_public, follow_up_at, converted_at, owner_id,
+                       created_at, updated_at, source)
     select lead_id, full_name, email, phone, city, status,
            (case when stage is not null then rowhouse.demo_pick(n, 40, array['warm', 'hot'])
                  when status = 'lost' then 'cold'
@@ -163,12 +185,16 @@ new_leads as (
            rowhouse.demo_number(n, 42, 40, 440) / 2.0,
            campaigns.ids[rowhouse.demo_number(n, 43, 1, 7)],
            case when stage is not null or (n <= people and n % 3 = 0) then person_id end,
-           jsonb_build_object('roof', rowhouse.demo_pick(n, 44, array['tile', 'slate', 'metal', 'flat']), 'battery', n % 3 = 0,
-                              'owns_home', n % 8 <> 1),
-           ltrim(rowhouse.demo_pick(n, 45, array['', 'Left a message.', 'Compares three offers.', 'The bill went up last winter.',
-                                           'Neighbour is a customer.', 'Saw us at the fair.', 'Asks about tax credits.'])
-           || rowhouse.demo_pick(n, 46, array['', '', ' Call after five.', ' Spouse decides too.', ' Wants to start in spring.'])),
-           case when status = 'lost' then rowhouse.demo_pick(n, 47, array['price', 'competitor', 'roof', 'financing', 'no_answer', 'no_answer']) end,
+           jsonb_build_object('roof', rowhouse.demo_pick(n, 44, array['tile', 'slate', 'metal', 'flat']),
+                              'battery', n % 3 = 0, 'owns_home', n % 8 <> 1),
+           ltrim(rowhouse.demo_pick(n, 45, array['', 'Left a message.', 'Compares three offers.',
+                                                 'The bill went up last winter.', 'Neighbour is a customer.',
+                                                 'Saw us at the fair.', 'Asks about tax credits.'])
+           || rowhouse.demo_pick(n, 46, array['', '', ' Call after five.', ' Spouse decides too.',
+                                              ' Wants to start in spring.'])),
+           case when status = 'lost'
+                then rowhouse.demo_pick(n, 47, array['price', 'competitor', 'roof', 'financing', 'no_answer',
+                                                     'no_answer']) end,
            n % 6 = 0,
            case when status in ('new', 'contacted', 'qualified')
                 then timestamptz '2026-11-02 15:00+00' + rowhouse.demo_number(n, 48, 0, 21) * interval '24 hours'
@@ -182,22 +208,28 @@ new_leads as (
     cross join lateral (
         select case when stage is not null then 'converted'
                     when age < 14 then rowhouse.demo_pick(n, 51, array['new', 'new', 'new', 'contacted'])
-                    when age < 70 then rowhouse.demo_pick(n, 51, array['new', 'contacted', 'contacted', 'qualified', 'qualified', 'lost'])
-                    else rowhouse.demo_pick(n, 51, array['lost', 'lost', 'lost', 'contacted', 'qualified']) end as status,
+                    when age < 70
+                    then rowhouse.demo_pick(n, 51, array['new', 'contacted', 'contacted', 'qualified', 'qualified',
+                                                         'lost'])
+                    else rowhouse.demo_pick(n, 51, array['lost', 'lost', 'lost', 'contacted', 'qualified'])
+               end as status,
                timestamptz '2026-10-31 08:00+00'
-               - (age + case when stage is not null then rowhouse.demo_number(n, 52, 4, 14) else 0 end) * interval '24 hours'
+               - (age + case when stage is not null then rowhouse.demo_number(n, 52, 4, 14) else 0 end)
+               * interval '24 hours'
                + rowhouse.demo_number(n, 53, 0, 700) * interval '1 minute' as created_at
         offset 0
     ) l
     on conflict do nothing
 ),
 new_projects as (
-    insert into projects (id, name, stage_id, stage_entered_at, status, person_id, organization_id, lead_id, parent_id, panel_model_id,
-                          panel_count, equipment, price, payment_plan, site_address, survey_at, contract_signed_on, installed_on,
-                          activated_on, notes, is_public, owner_id, created_at, updated_at)
+    insert into projects (id, name, stage_id, stage_entered_at, status, person_id, organization_id, lead_id,
+                          parent_id, panel_model_id, panel_count, equipment, price, payment_plan, site_address,
+                          survey_at, contract_signed_on, installed_on, activated_on, notes, is_public, owner_id,
+                          created_at, updated_at)
     select project_id,
            family || case when who <> n then ' extension'
-                          else rowhouse.demo_pick(n, 60, array[' rooftop', ' rooftop', ' carport', ' garden array', ' barn roof', ' flat roof']) end,
+                          else rowhouse.demo_pick(n, 60, array[' rooftop', ' rooftop', ' carport', ' garden array',
+                                                               ' barn roof', ' flat roof']) end,
            rowhouse.demo_id('stage', stage),
            began_at + (9 + (stage - 1) * 12 * 24 + case when stage = 8 then 20 * 24 else 0 end) * interval '1 hour',
            status,
@@ -205,17 +237,22 @@ new_projects as (
            case when who <> n then rowhouse.demo_id('project', who) end,
            case when stage > 1 then ('5a000000-0000-8000-a000-00000000000' || model)::uuid end,
            case when stage > 1 then panels else 0 end,
-           case when stage > 1 then jsonb_build_object('inverter', case when panels < 24 then 'HX-6' else 'HX-12' end, 'battery', n % 3 = 0) else '{}' end,
+           case when stage > 1
+                then jsonb_build_object('inverter', case when panels < 24 then 'HX-6' else 'HX-12' end,
+                                        'battery', n % 3 = 0)
+                else '{}' end,
            price,
            rowhouse.demo_pick(n, 61, array['cash', 'cash', 'loan', 'loan', 'lease']),
            site_address,
-           case when stage = 2 then timestamptz '2026-11-02 15:00+00' + rowhouse.demo_number(n, 62, 0, 9) * interval '24 hours'
+           case when stage = 2
+                then timestamptz '2026-11-02 15:00+00' + rowhouse.demo_number(n, 62, 0, 9) * interval '24 hours'
                 when stage > 2 then began_at + (15 + (8 + jitter) * 24) * interval '1 hour' end,
            case when stage > 2 then began_on + 20 + jitter end,
            case when stage > 5 then began_on + 52 + jitter end,
            case when stage > 7 then began_on + 90 + jitter end,
-           rowhouse.demo_pick(n, 63, array['', 'Crane needed for the north side.', 'Meter box is in the garage.', 'Two strings, one to the west.',
-                                           'Dog in the yard, ring first.', 'Roof was renewed in 2019.']),
+           rowhouse.demo_pick(n, 63, array['', 'Crane needed for the north side.', 'Meter box is in the garage.',
+                                           'Two strings, one to the west.', 'Dog in the yard, ring first.',
+                                           'Roof was renewed in 2019.']),
            n % 8 = 0, owner_id,
            began_at + interval '9 hours',
            began_at + (9 + (stage * 12 - 11) * 24) * interval '1 hour'
@@ -243,7 +280,8 @@ new_proposals as (
     select proposal_id,
            panels || ' panels for ' || full_name,
            project_id,
-           case when stage > 2 then 'accepted' when status = 'cancelled' then 'rejected' when n % 2 = 0 then 'sent' else 'draft' end,
+           case when stage > 2 then 'accepted' when status = 'cancelled' then 'rejected'
+                when n % 2 = 0 then 'sent' else 'draft' end,
            price,
            began_on + 60,
            owner_id,
@@ -268,10 +306,12 @@ new_proposal_items as (
     on conflict do nothing
 ),
 new_permits as (
-    insert into permits (id, project_id, kind, authority, number, status, fee, submitted_on, decided_on, created_at, updated_at)
+    insert into permits (id, project_id, kind, authority, number, status, fee, submitted_on, decided_on, created_at,
+                         updated_at)
     select rowhouse.demo_id('permit', n), project_id,
            rowhouse.demo_pick(n, 70, array['building', 'building', 'electrical', 'grid_connection']),
-           rowhouse.demo_pick(n, 71, array['City building department', 'County planning office', 'State electrical board']),
+           rowhouse.demo_pick(n, 71, array['City building department', 'County planning office',
+                                           'State electrical board']),
            case when stage > 4 or n % 2 = 0 then 'PV-' || 26000 + n end,
            case when stage > 4 then 'approved' when n % 2 = 0 then 'submitted' else 'preparing' end,
            rowhouse.demo_number(n, 72, 8, 42) * 10,
@@ -284,7 +324,8 @@ new_permits as (
     on conflict do nothing
 ),
 new_appointments as (
-    insert into appointments (id, subject, kind, status, starts_at, duration, location, project_id, owner_id, created_at, updated_at)
+    insert into appointments (id, subject, kind, status, starts_at, duration, location, project_id, owner_id,
+                              created_at, updated_at)
     select rowhouse.demo_id('appointment', n), 'Measure the roof of ' || full_name, 'site_survey',
            case when stage > 2 then 'done' when status = 'cancelled' then 'cancelled' else 'planned' end,
            case when stage > 2 then began_at + (15 + (8 + jitter) * 24) * interval '1 hour'
@@ -309,24 +350,28 @@ new_tasks as (
     insert into tasks (id, subject, status, priority, due_on, done_at, project_id, owner_id, created_at, updated_at)
     select rowhouse.demo_id('task', n * 2::bigint + step - stage),
            (array['Call back and qualify', 'Send the offer', 'Finish the string plan', 'File the permit',
-                  'Order panels and book the crane', 'Meet the inspector', 'Ask the grid operator for the meter', 'Write the final invoice'])[step],
+                  'Order panels and book the crane', 'Meet the inspector', 'Ask the grid operator for the meter',
+                  'Write the final invoice'])[step],
            case when step < stage or stage = 8 then 'done' else 'open' end,
-           case when status = 'on_hold' then 'low' else rowhouse.demo_pick(n, 66, array['normal', 'normal', 'high']) end,
+           case when status = 'on_hold' then 'low'
+                else rowhouse.demo_pick(n, 66, array['normal', 'normal', 'high']) end,
            began_on + step * 12 + jitter,
            case when step < stage or stage = 8 then began_at + (16 + step * 11 * 24) * interval '1 hour' end,
            project_id, owner_id,
            began_at + (9 + (step - 1) * 10 * 24) * interval '1 hour',
-           began_at + (16 + case when step < stage or stage = 8 then step * 11 * 24 else (step - 1) * 10 * 24 end) * interval '1 hour'
+           began_at + (16 + case when step < stage or stage = 8 then step * 11 else (step - 1) * 10 end * 24)
+                    * interval '1 hour'
     from jobs
     cross join lateral generate_series(greatest(stage - 1, 1), stage) step
     where status <> 'cancelled'
     on conflict do nothing
 ),
 new_documents as (
-    insert into documents (id, project_id, kind, file_name, content_type, size_bytes, storage_key, status, expires_on, owner_id,
-                           created_at, updated_at)
+    insert into documents (id, project_id, kind, file_name, content_type, size_bytes, storage_key, status,
+                           expires_on, owner_id, created_at, updated_at)
     select rowhouse.demo_id('document', n), project_id,
-           kind, replace(kind, '_', '-') || '-' || lower(family) || case when kind = 'photo' then '.jpg' else '.pdf' end,
+           kind,
+           replace(kind, '_', '-') || '-' || lower(family) || case when kind = 'photo' then '.jpg' else '.pdf' end,
            case when kind = 'photo' then 'image/jpeg' else 'application/pdf' end,
            rowhouse.demo_number(n, 81, 40000, 6000000),
            'documents/' || n,
@@ -345,9 +390,12 @@ new_documents as (
 new_notes as (
     insert into notes (id, body, is_pinned, lead_id, project_id, owner_id, created_at, updated_at)
     select rowhouse.demo_id('note', n),
-           rowhouse.demo_pick(n, 90, array['Spoke on the phone.', 'Met on site.', 'Answered by mail.', 'Dropped by without an appointment.'])
-           || rowhouse.demo_pick(n, 91, array[' Likes the offer, wants to think about the battery.', ' Asks for a second drawing with more panels to the west.',
-                                              ' Bank has agreed to the loan.', ' Shade from the oak in the afternoon is worse than we thought.',
+           rowhouse.demo_pick(n, 90, array['Spoke on the phone.', 'Met on site.', 'Answered by mail.',
+                                           'Dropped by without an appointment.'])
+           || rowhouse.demo_pick(n, 91, array[' Likes the offer, wants to think about the battery.',
+                                              ' Asks for a second drawing with more panels to the west.',
+                                              ' Bank has agreed to the loan.',
+                                              ' Shade from the oak in the afternoon is worse than we thought.',
                                               ' Happy with the crew.', ' Wants to know how long the inverter lasts.'])
            || rowhouse.demo_pick(n, 92, array['', ' Call again next week.', ' Nothing to do for now.']),
            n % 20 = 0,

@@ -1,0 +1,2 @@
+drop table incidents;
+alter table deployments drop column release_notes;

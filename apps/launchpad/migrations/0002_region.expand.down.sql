@@ -1,1 +1,0 @@
-alter table deployments drop column region;
