@@ -1,28 +1,20 @@
-//! The engine: drives sagas in the calling task, so that a sign-up does not wait for a poller,
-//! and takes over those of processes that died.
+//! The engine: starts sagas, drives them in the calling task, so that a sign-up does not wait
+//! for a poller, and shows them to operators.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rowhouse_postgres::{DatabaseError, DatabaseResult, Databases, SystemAuthority, SystemConnection};
 use rowhouse_types::{ApiError, SagaId, TenantId};
-use serde_json::Value;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::failpoint;
-use crate::record::{
-    LEASE_SECONDS, SagaOut, SagaRow, lease_renew, saga_claim, saga_get, saga_insert, saga_update, sagas_list,
-    step_insert,
-};
-use crate::saga::{Saga, StepError, StepOutcome};
-
-/// Attempts at a step that meets transient failures.
-const ATTEMPTS_MAX: u32 = 4;
-
-type Resumed<'a> = Pin<Box<dyn Future<Output = Result<Value, SagaFailure>> + Send + 'a>>;
-type Resume = Arc<dyn for<'a> Fn(&'a Engine, SagaRow) -> Resumed<'a> + Send + Sync>;
+use crate::drive::{Driven, Patience};
+use crate::listing::{ListSagas, SagaOut, SagaStatus, saga_get, sagas_list};
+use crate::record::{Hold, SagaRow, saga_cancel, saga_insert, saga_retry};
+use crate::saga::Saga;
 
 /// Why a saga did not succeed. What it had done has been taken back, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +25,15 @@ pub enum SagaFailure {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// An operator cancelled it.
+    #[error("the operation was cancelled")]
+    Cancelled,
+    /// It was being taken back already, and now has been.
+    #[error("the operation was taken back")]
+    TakenBack,
+    /// It stopped halfway. It goes on by itself, or waits for an operator.
+    #[error("operation {0} stopped halfway; it goes on by itself, or waits for an operator")]
+    Unfinished(SagaId),
     /// Another process has taken the saga over.
     #[error("another process drives this operation now")]
     LeaseLost,
@@ -49,9 +50,49 @@ impl From<SagaFailure> for ApiError {
         match failure {
             SagaFailure::Refused(error) => error,
             SagaFailure::Database(error) => error.into(),
-            SagaFailure::LeaseLost | SagaFailure::Crashed => ApiError::unavailable(failure),
+            SagaFailure::Cancelled | SagaFailure::TakenBack => {
+                ApiError::conflict("The operation was cancelled, and what it had done was taken back.")
+            }
+            SagaFailure::LeaseLost | SagaFailure::Crashed | SagaFailure::Unfinished(_) => {
+                ApiError::unavailable(failure)
+            }
             SagaFailure::State(_) => ApiError::internal(failure),
         }
+    }
+}
+
+/// A saga that stands in the database under this engine's lease, to be driven next.
+pub struct StartedSaga<S: Saga> {
+    pub(crate) driven: Driven<S::State>,
+}
+
+impl<S: Saga> StartedSaga<S> {
+    /// The saga's id.
+    pub fn id(&self) -> SagaId {
+        self.driven.row.id
+    }
+}
+
+pub(crate) type Resumed<'a> = Pin<Box<dyn Future<Output = Result<(), SagaFailure>> + Send + 'a>>;
+
+/// A definition without its types, so that sagas of every kind can be taken over.
+pub(crate) trait Definition: Send + Sync {
+    fn is_reversible(&self) -> bool;
+    fn resume<'a>(&'a self, engine: &'a Engine, row: SagaRow) -> Resumed<'a>;
+}
+
+struct Registered<S>(Arc<S>);
+
+impl<S: Saga> Definition for Registered<S> {
+    fn is_reversible(&self) -> bool {
+        self.0.is_reversible()
+    }
+
+    fn resume<'a>(&'a self, engine: &'a Engine, row: SagaRow) -> Resumed<'a> {
+        Box::pin(async move {
+            let state = serde_json::from_value(row.state.clone())?;
+            engine.advance(&*self.0, Driven::recorded(row, state), Patience::Worker).await.map(drop)
+        })
     }
 }
 
@@ -59,28 +100,39 @@ impl From<SagaFailure> for ApiError {
 pub struct Engine {
     databases: Arc<Databases>,
     authority: SystemAuthority,
-    owner: Uuid,
-    definitions: Mutex<HashMap<&'static str, Resume>>,
+    pub(crate) owner: Uuid,
+    definitions: RwLock<HashMap<&'static str, Arc<dyn Definition>>>,
+    pub(crate) nudged: Notify,
 }
 
 impl Engine {
     /// An engine on a migrated control database.
     pub fn new(databases: Arc<Databases>, authority: SystemAuthority) -> Self {
-        Self { databases, authority, owner: Uuid::new_v4(), definitions: Mutex::default() }
+        let (owner, definitions, nudged) = (Uuid::new_v4(), RwLock::default(), Notify::new());
+        Self { databases, authority, owner, definitions, nudged }
     }
 
     /// Makes a definition known, so that its sagas can be taken over.
     pub fn register<S: Saga>(&self, saga: Arc<S>) {
-        let name = saga.name();
-        let resume: Resume = Arc::new(move |engine, row| {
-            let saga = saga.clone();
-            Box::pin(async move { engine.drive(&*saga, row, None).await })
-        });
-        self.definitions.lock().unwrap_or_else(PoisonError::into_inner).insert(name, resume);
+        let mut definitions = self.definitions.write().unwrap_or_else(PoisonError::into_inner);
+        definitions.insert(saga.name(), Arc::new(Registered(saga)));
     }
 
-    async fn control(&self) -> DatabaseResult<SystemConnection> {
+    pub(crate) fn definition(&self, name: &str) -> Option<Arc<dyn Definition>> {
+        self.definitions.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(crate) fn known(&self) -> Vec<String> {
+        let definitions = self.definitions.read().unwrap_or_else(PoisonError::into_inner);
+        definitions.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    pub(crate) async fn control(&self) -> DatabaseResult<SystemConnection> {
         self.databases.control(&self.authority.scope("drive a saga")).await
+    }
+
+    pub(crate) fn databases(&self) -> (Arc<Databases>, SystemAuthority) {
+        (self.databases.clone(), self.authority.clone())
     }
 
     /// Runs a new saga to its end. The first step is recorded together with the saga itself: a
@@ -95,241 +147,111 @@ impl Engine {
         tenant: Option<TenantId>,
         state: S::State,
     ) -> Result<S::State, SagaFailure> {
-        let row = SagaRow {
-            id: SagaId::generate(),
-            definition: saga.name().to_owned(),
-            subject: subject.to_owned(),
-            status: "running".into(),
-            step: 0,
-            state: serde_json::to_value(&state)?,
-        };
-        let ended = self.drive(saga, row, Some((state, tenant))).await?;
-        Ok(serde_json::from_value(ended)?)
+        self.advance(saga, Driven::new(saga, subject, tenant, state)?, Patience::Caller).await
     }
 
-    /// Drives a saga from where it stands to its end. A new one brings its state in memory, which
-    /// may hold what must not be written before the first step has used it.
-    async fn drive<S: Saga>(
+    /// Writes a new saga within the caller's transaction, leased to this engine. Drive it after
+    /// the commit; if nobody does, a worker takes it over when the lease runs out.
+    pub async fn start<S: Saga>(
         &self,
+        connection: &SystemConnection,
         saga: &S,
-        mut row: SagaRow,
-        new: Option<(S::State, Option<TenantId>)>,
-    ) -> Result<Value, SagaFailure> {
-        let mut unwritten = new.is_some();
-        let (mut state, tenant) = match new {
-            Some(new) => new,
-            None => (serde_json::from_value(row.state.clone())?, None),
-        };
-        let _renewal = self.renew(row.id);
-        if row.status == "running" {
-            let failure = loop {
-                let Some(step) = usize::try_from(row.step).ok().and_then(|at| saga.steps().get(at)) else {
-                    return Ok(row.state);
-                };
-                match self.step(saga, step, &mut row, &mut state, unwritten.then_some(tenant)).await {
-                    Ok(()) => unwritten = false,
-                    Err(StepError::Crashed) => return Err(SagaFailure::Crashed),
-                    Err(error) => break (step, error),
-                }
-            };
-            let (step, error) = failure;
-            if unwritten {
-                return Err(refusal(error));
-            }
-            let told = error.to_string();
-            row.status = "compensating".into();
-            let control = self.control().await?;
-            step_insert(&control, row.id, row.step, step, "failed", Some(&told), 0).await?;
-            self.write(&control, &row, Some(&told)).await?;
-            drop(control);
-            self.compensate(saga, &mut row, &mut state).await?;
-            return Err(refusal(error));
+        subject: &str,
+        tenant: Option<TenantId>,
+        state: S::State,
+    ) -> Result<StartedSaga<S>, SagaFailure> {
+        let mut driven = Driven::new(saga, subject, tenant, state)?;
+        if let Some(input) = driven.input.take() {
+            saga_insert(connection, &driven.row, &input, Hold::Lease(self.owner), &[]).await?;
         }
-        self.compensate(saga, &mut row, &mut state).await?;
-        Ok(row.state)
+        Ok(StartedSaga { driven })
     }
 
-    /// Does one step with retries. Its effect on the control database, its record and the saga's
-    /// new state are one transaction.
-    async fn step<S: Saga>(
-        &self,
-        saga: &S,
-        step: &'static str,
-        row: &mut SagaRow,
-        state: &mut S::State,
-        new: Option<Option<TenantId>>,
-    ) -> Result<(), StepError> {
-        let mut attempt = 1;
-        loop {
-            match self.attempt(saga, step, row, state, new).await {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {
-                    tracing::warn!(saga = saga.name(), step, subject = %row.subject, attempt, %error, "step failed; it is tried again");
-                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    async fn attempt<S: Saga>(
-        &self,
-        saga: &S,
-        step: &'static str,
-        row: &mut SagaRow,
-        state: &mut S::State,
-        new: Option<Option<TenantId>>,
-    ) -> Result<(), StepError> {
-        let started = Instant::now();
-        failpoint::pass(saga.name(), step, "before", &row.subject)?;
-        let mut control = self.control().await?;
-        control.begin().await?;
-        let outcome = saga.run(step, state, &control).await?;
-        let position = row.step;
-        let last = usize::try_from(position + 1) == Ok(saga.steps().len());
-        let done = SagaRow {
-            id: row.id,
-            definition: row.definition.clone(),
-            subject: row.subject.clone(),
-            status: if last { "succeeded".into() } else { "running".into() },
-            step: position + 1,
-            state: serde_json::to_value(&*state).map_err(|error| StepError::Refused(ApiError::internal(error)))?,
-        };
-        if outcome == StepOutcome::Nothing && !last && new.is_none() {
-            control.rollback().await?;
-        } else {
-            if let Some(tenant) = new {
-                saga_insert(&control, &done, tenant, self.owner).await?;
-            }
-            let duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-            step_insert(&control, row.id, position, step, "done", None, duration_ms).await?;
-            self.write(&control, &done, None).await?;
-            control.commit().await?;
-        }
-        *row = done;
-        failpoint::pass(saga.name(), step, "after", &row.subject)
-    }
-
-    async fn write(&self, control: &SystemConnection, row: &SagaRow, error: Option<&str>) -> DatabaseResult<()> {
-        if saga_update(control, row, self.owner, error).await? {
-            return Ok(());
-        }
-        Err(DatabaseError::Driver("the saga's lease was taken by another process".into()))
-    }
-
-    /// Takes back the step that failed and every one before it.
-    async fn compensate<S: Saga>(&self, saga: &S, row: &mut SagaRow, state: &mut S::State) -> Result<(), SagaFailure> {
-        let reached = usize::try_from(row.step).unwrap_or(0).min(saga.steps().len().saturating_sub(1));
-        for position in (0..=reached).rev() {
-            let Some(step) = saga.steps().get(position) else { continue };
-            let started = Instant::now();
-            let mut control = self.control().await?;
-            control.begin().await?;
-            if let Err(error) = saga.undo(step, state, &control).await {
-                drop(control);
-                return self.give_up(row, step, &error).await;
-            }
-            row.step = i32::try_from(position).unwrap_or(0) - 1;
-            row.status = if position == 0 { "compensated".into() } else { "compensating".into() };
-            row.state = serde_json::to_value(&*state)?;
-            let duration_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-            step_insert(&control, row.id, row.step + 1, step, "undone", None, duration_ms).await?;
-            self.write(&control, row, None).await?;
-            control.commit().await?;
-        }
-        Ok(())
-    }
-
-    /// A step that cannot be taken back: transient failures are left to the worker, others to an
-    /// operator.
-    async fn give_up(&self, row: &mut SagaRow, step: &'static str, error: &StepError) -> Result<(), SagaFailure> {
-        tracing::error!(subject = %row.subject, step, %error, "a step cannot be taken back");
-        if !error.is_transient() {
-            row.status = "failed".into();
-        }
-        let control = self.control().await?;
-        let told = format!("{step} cannot be taken back: {error}");
-        self.write(&control, row, Some(&told)).await?;
-        Err(SagaFailure::Refused(ApiError::internal(told)))
-    }
-
-    /// Keeps the lease while a saga is driven; ends with the value.
-    fn renew(&self, id: SagaId) -> Renewal {
-        let (databases, authority, owner) = (self.databases.clone(), self.authority.clone(), self.owner);
-        let every = Duration::from_secs(u64::try_from(LEASE_SECONDS / 3).unwrap_or(10));
-        Renewal(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                let renewed = async {
-                    let control = databases.control(&authority.scope("renew a lease")).await?;
-                    lease_renew(&control, id, owner).await
-                };
-                if let Err(error) = renewed.await {
-                    tracing::warn!(saga_id = %id, %error, "renew a lease");
-                }
-            }
-        }))
-    }
-
-    /// Takes over every saga whose lease has run out, and drives each to its end. Gives how many.
+    /// Drives a started saga to its end, in the calling task.
     ///
     /// # Errors
-    /// Only if the database cannot be asked; what becomes of a saga stands in its row.
-    pub async fn take_over(&self) -> DatabaseResult<usize> {
-        let mut count = 0;
-        loop {
-            let claimed = saga_claim(&self.control().await?, self.owner).await?;
-            let Some(row) = claimed else { return Ok(count) };
-            let known =
-                self.definitions.lock().unwrap_or_else(PoisonError::into_inner).get(row.definition.as_str()).cloned();
-            let Some(resume) = known else {
-                tracing::warn!(definition = %row.definition, "a saga of an unknown kind waits");
-                continue;
-            };
-            count += 1;
-            let (id, subject) = (row.id, row.subject.clone());
-            match resume(self, row).await {
-                Ok(_) => tracing::info!(saga_id = %id, %subject, "an interrupted operation was brought to its end"),
-                Err(error) => {
-                    tracing::warn!(saga_id = %id, %subject, %error, "an interrupted operation was taken back")
-                }
-            }
-        }
+    /// As [`Self::run`].
+    pub async fn drive<S: Saga>(&self, saga: &S, started: StartedSaga<S>) -> Result<S::State, SagaFailure> {
+        self.advance(saga, started.driven, Patience::Caller).await
     }
 
-    /// Looks for sagas to take over, until the future is dropped.
-    pub async fn run_worker(&self) {
-        loop {
-            if let Err(error) = self.take_over().await {
-                tracing::debug!(%error, "look for interrupted operations");
-            }
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
+    /// Writes a new saga within the caller's transaction, for the next worker. [`Self::nudge`]
+    /// after the commit makes this process's worker look at once.
+    pub async fn enqueue<S: Saga>(
+        &self,
+        connection: &SystemConnection,
+        saga: &S,
+        subject: &str,
+        tenant: Option<TenantId>,
+        state: S::State,
+    ) -> Result<SagaId, SagaFailure> {
+        self.enqueue_after(Duration::ZERO, connection, saga, subject, tenant, state).await
     }
 
-    /// The newest sagas.
-    pub async fn list(&self, limit: u32) -> DatabaseResult<Vec<SagaOut>> {
-        sagas_list(&self.control().await?, limit).await
+    /// The same for a saga that begins no sooner than after `delay`.
+    pub async fn enqueue_after<S: Saga>(
+        &self,
+        delay: Duration,
+        connection: &SystemConnection,
+        saga: &S,
+        subject: &str,
+        tenant: Option<TenantId>,
+        state: S::State,
+    ) -> Result<SagaId, SagaFailure> {
+        let mut driven = Driven::new(saga, subject, tenant, state)?;
+        driven.row.status = SagaStatus::Queued;
+        let seconds = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX);
+        saga_insert(connection, &driven.row, &driven.row.state, Hold::Until(seconds), &[]).await?;
+        Ok(driven.row.id)
+    }
+
+    /// Makes this process's worker look for work now.
+    pub fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// Sagas, the newest first.
+    pub async fn list(&self, list: &ListSagas) -> DatabaseResult<Vec<SagaOut>> {
+        sagas_list(&self.control().await?, list).await
     }
 
     /// One saga with its steps.
     pub async fn get(&self, id: SagaId) -> DatabaseResult<Option<SagaOut>> {
         saga_get(&self.control().await?, id).await
     }
-}
 
-fn refusal(error: StepError) -> SagaFailure {
-    match error {
-        StepError::Refused(error) => SagaFailure::Refused(error),
-        StepError::Database(error) => SagaFailure::Database(error),
-        StepError::Crashed => SagaFailure::Crashed,
+    /// Lets a stuck or waiting saga go on: a worker takes it up.
+    ///
+    /// # Errors
+    /// Not found, or a conflict if it is neither stuck nor waiting.
+    pub async fn retry(&self, id: SagaId) -> Result<(), ApiError> {
+        let control = self.control().await?;
+        if !saga_retry(&control, id).await? {
+            let saga = saga_get(&control, id).await?.ok_or_else(ApiError::not_found)?;
+            let status = saga.status.as_str();
+            return Err(ApiError::conflict(format!(
+                "The operation is {status}; only one that failed or waits is retried."
+            )));
+        }
+        self.nudge();
+        Ok(())
     }
-}
 
-struct Renewal(tokio::task::JoinHandle<()>);
-
-impl Drop for Renewal {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// Asks for a saga to be taken back: whoever drives it turns round at its next step.
+    ///
+    /// # Errors
+    /// Not found, or a conflict if it has ended, goes backwards already, or cannot be taken back.
+    pub async fn cancel(&self, id: SagaId) -> Result<(), ApiError> {
+        let control = self.control().await?;
+        let saga = saga_get(&control, id).await?.ok_or_else(ApiError::not_found)?;
+        if self.definition(&saga.kind).is_some_and(|definition| !definition.is_reversible()) {
+            return Err(ApiError::conflict("This operation only goes forward; it cannot be cancelled."));
+        }
+        if !saga_cancel(&control, id).await? {
+            let status = saga.status.as_str();
+            return Err(ApiError::conflict(format!("The operation is {status}; it cannot be cancelled any more.")));
+        }
+        self.nudge();
+        Ok(())
     }
 }

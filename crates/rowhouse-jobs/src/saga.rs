@@ -4,6 +4,7 @@ use rowhouse_postgres::{DatabaseError, SystemConnection};
 use rowhouse_types::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// A kind of multi-step operation.
 ///
@@ -12,15 +13,21 @@ use serde::de::DeserializeOwned;
 /// that both happen or neither.
 pub trait Saga: Send + Sync + 'static {
     /// Input, and what the steps have found out. Kept in the database: no secrets.
-    type State: Serialize + DeserializeOwned + Send + Sync;
+    type State: Serialize + DeserializeOwned + Clone + Send + Sync;
 
     /// The definition's name; never changes, because rows carry it.
     fn name(&self) -> &'static str;
 
-    /// The steps' names in order.
+    /// The steps' names in order; at least one.
     fn steps(&self) -> &'static [&'static str];
 
-    /// Does a step.
+    /// Whether it can be taken back. One that cannot (a deletion) only goes forward: a failure
+    /// waits and is tried again, and in the end stands as failed until an operator retries it.
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    /// Does a step. `state` is kept only if the step succeeds.
     fn run(
         &self,
         step: &'static str,
@@ -28,7 +35,8 @@ pub trait Saga: Send + Sync + 'static {
         control: &SystemConnection,
     ) -> impl Future<Output = Result<StepOutcome, StepError>> + Send;
 
-    /// Takes a step back, whether it was done, half done, or not done at all.
+    /// Takes a step back, whether it was done, half done, or not done at all. `state` is what
+    /// the last recorded step left, so what a half-done step found out may be missing.
     fn undo(
         &self,
         step: &'static str,
@@ -38,11 +46,14 @@ pub trait Saga: Send + Sync + 'static {
 }
 
 /// How a step went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepOutcome {
     /// Done; recorded before the next begins.
     Done,
-    /// There was nothing to do: not worth a commit of its own.
+    /// Done, with a word about it for operators; recorded before the next begins.
+    DoneWith(Value),
+    /// Done, but so cheap to repeat that it is not worth a commit of its own: it is recorded
+    /// together with the next step.
     Nothing,
 }
 
@@ -55,9 +66,6 @@ pub enum StepError {
     /// The database failed; transient failures are tried again.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The process "died" here (a failpoint of a test).
-    #[error("the process died at a failpoint")]
-    Crashed,
 }
 
 impl From<ApiError> for StepError {
@@ -67,7 +75,28 @@ impl From<ApiError> for StepError {
 }
 
 impl StepError {
+    /// Whether the same step may succeed when tried again: the server was away, two transactions
+    /// collided, or a lock could not be had in time.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_transient())
+        match self {
+            Self::Refused(_) => false,
+            Self::Database(error) => error.is_transient() || matches!(error, DatabaseError::Timeout),
+        }
+    }
+
+    /// Code and message with every cause, for operators.
+    pub(crate) fn told(&self) -> Value {
+        let (code, error): (&str, &dyn std::error::Error) = match self {
+            Self::Refused(error) => (error.code.as_str(), error),
+            Self::Database(error) => ("database", error),
+        };
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        json!({ "code": code, "message": message })
     }
 }

@@ -1,9 +1,10 @@
-//! Demo tenants and their rows: the same on every machine.
+//! Demo tenants and their rows: the same on every machine. For development only.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use rowhouse_types::{ApiError, EmailAddress, Slug};
+use rowhouse_postgres::{DatabaseResult, params};
+use rowhouse_types::{ApiError, EmailAddress, ErrorCode, Slug};
 
 use crate::provision::{Provision, ProvisionOwner};
 use crate::service::Tenants;
@@ -15,10 +16,11 @@ const DEMO: [(&str, &str, &str, &str, Placement); 3] = [
     ("globex", "Globex", "Bob", "Berg", Placement::Schema),
     ("initech", "Initech", "Cleo", "Cruz", Placement::Database),
 ];
-/// Seeds that run at a time.
+/// Seeds that run at a time: as many as PostgreSQL can have cores for on a laptop.
 const PARALLEL: usize = 4;
 
 /// A demo tenant and its owner.
+#[derive(Debug)]
 pub struct DemoTenant {
     /// The tenant.
     pub tenant: Arc<Tenant>,
@@ -32,40 +34,68 @@ impl Tenants {
     /// Makes the three demo tenants, if they are not there, with an owner each whose password is
     /// `password`, and about so many rows.
     pub async fn ensure_demo(self: &Arc<Self>, password: &str, rows: u32) -> Result<Vec<DemoTenant>, ApiError> {
-        let mut demo = Vec::new();
-        for (slug, name, first_name, last_name, placement) in DEMO {
+        let making = DEMO.map(|(slug, name, first_name, last_name, placement)| async move {
             let email = format!("{}@{slug}.example", first_name.to_lowercase());
-            if let Some(tenant) = self.find(slug).await? {
-                demo.push(DemoTenant { tenant, email, created: false });
-                continue;
-            }
-            let address: EmailAddress = email.parse().map_err(ApiError::internal)?;
-            let owner = ProvisionOwner::NewUser {
-                email: address,
-                password_hash: self.identity.hash_password(password).await?,
-                first_name: first_name.to_owned(),
-                last_name: last_name.to_owned(),
+            let found = self.find(slug).await?;
+            let created = found.is_none();
+            let tenant = match found {
+                Some(tenant) => tenant,
+                None => {
+                    let owner = ProvisionOwner::NewUser {
+                        email: email.parse().map_err(ApiError::internal)?,
+                        password_hash: self.identity.hash_password(password).await?,
+                        first_name: first_name.to_owned(),
+                        last_name: last_name.to_owned(),
+                    };
+                    let slug: Slug = slug.parse().map_err(ApiError::internal)?;
+                    let provision = Provision { name: name.to_owned(), slug: Some(slug), plan: None, placement, owner };
+                    self.provision(provision).await?.tenant
+                }
             };
-            let slug: Slug = slug.parse().map_err(ApiError::internal)?;
-            let provision = Provision { name: name.to_owned(), slug: Some(slug), plan: None, placement, owner };
-            let tenant = self.provision(provision).await?.tenant;
-            self.seed_rows(&tenant, rows).await?;
-            demo.push(DemoTenant { tenant, email, created: true });
-        }
-        Ok(demo)
+            self.seed_rows_once(&tenant, rows).await?;
+            Ok::<_, ApiError>(DemoTenant { tenant, email, created })
+        });
+        futures_util::future::try_join_all(making).await
     }
 
-    /// Runs the app's demo seed in a tenant.
-    pub async fn seed_rows(&self, tenant: &Tenant, rows: u32) -> Result<(), ApiError> {
-        let Some(demo) = &self.app.demo else { return Ok(()) };
-        let transaction = self.databases.tenant(&tenant.context(&self.authority)).await?.begin().await?;
-        transaction.batch(&format!("set local rowhouse.demo_rows = '{rows}'; set local statement_timeout = 0")).await?;
-        transaction.batch(demo).await?;
-        transaction.commit().await?;
+    /// Runs the demo seed unless it has run before: a run that was interrupted between a tenant
+    /// and its rows is completed by the next.
+    async fn seed_rows_once(&self, tenant: &Tenant, rows: u32) -> Result<(), ApiError> {
+        if self.demo_rows(tenant).await? == 0 {
+            self.seed_rows(tenant, rows).await?;
+        }
         Ok(())
     }
 
-    /// Makes so many more tenants with rows, named `demo-0001` and so on. Gives their slugs.
+    async fn demo_rows(&self, tenant: &Tenant) -> DatabaseResult<i32> {
+        let control = self.control("look up demo rows").await?;
+        let row = control.query_opt("select demo_rows from control.tenants where id = $1", params![tenant.id]).await?;
+        Ok(row.map_or(0, |row| row.get(0)))
+    }
+
+    /// Runs the app's demo seed in a tenant, as the service role under its policies.
+    ///
+    /// # Errors
+    /// Says what the database said of the seed: it is the developer's own file.
+    pub async fn seed_rows(&self, tenant: &Tenant, rows: u32) -> Result<(), ApiError> {
+        const RECORD: &str = "update control.tenants set demo_rows = $2 where id = $1";
+        let Some(demo) = &self.app.demo else { return Ok(()) };
+        let transaction = self.databases.tenant(&tenant.context(&self.authority)).await?.begin().await?;
+        // A seed may take longer than the service role's statements otherwise may.
+        transaction.batch(&format!("set local rowhouse.demo_rows = '{rows}'; set local statement_timeout = 0")).await?;
+        transaction.batch(demo).await.map_err(|error| {
+            let message = format!("seed/demo.sql failed in {}: {error}", tenant.slug);
+            ApiError::new(ErrorCode::Internal, message).with_source(error)
+        })?;
+        transaction.commit().await?;
+        let rows = i32::try_from(rows).unwrap_or(i32::MAX).max(1);
+        self.control("record demo rows").await?.query(RECORD, params![tenant.id, rows]).await?;
+        Ok(())
+    }
+
+    /// Makes so many tenants with about so many rows in all, named `demo-0001` and so on, several
+    /// at a time. Those that are there already, with their rows, stay as they are. Gives their
+    /// slugs.
     pub async fn seed_demo(
         self: &Arc<Self>,
         tenants: u32,
@@ -75,27 +105,34 @@ impl Tenants {
     ) -> Result<Vec<String>, ApiError> {
         let each = u32::try_from(rows / u64::from(tenants.max(1))).unwrap_or(u32::MAX);
         let made = futures_util::stream::iter(1..=tenants).map(|number| async move {
-            let text = format!("demo-{number:04}");
-            if let Some(tenant) = self.find(&text).await? {
-                progress(number);
-                return Ok::<_, ApiError>(tenant.slug.to_string());
-            }
-            let email: EmailAddress = format!("owner-{number:04}@demo.example").parse().map_err(ApiError::internal)?;
-            let slug: Slug = text.parse().map_err(ApiError::internal)?;
-            let name = format!("Demo {number:04}");
-            let owner = ProvisionOwner::NewUser {
-                email,
-                // Nobody signs in as these; `rowhouse token` opens them.
-                password_hash: String::new(),
-                first_name: "Owner".into(),
-                last_name: format!("{number:04}"),
-            };
-            let tenant =
-                self.provision(Provision { name, slug: Some(slug), plan: None, placement, owner }).await?.tenant;
-            self.seed_rows(&tenant, each).await?;
+            let slug = self.demo_tenant(number, placement, each).await?;
             progress(number);
-            Ok(tenant.slug.to_string())
+            Ok::<_, ApiError>(slug)
         });
-        made.buffer_unordered(PARALLEL).try_collect().await
+        let mut slugs: Vec<String> = made.buffer_unordered(PARALLEL).try_collect().await?;
+        slugs.sort();
+        Ok(slugs)
+    }
+
+    async fn demo_tenant(self: &Arc<Self>, number: u32, placement: Placement, rows: u32) -> Result<String, ApiError> {
+        let slug: Slug = format!("demo-{number:04}").parse().map_err(ApiError::internal)?;
+        let tenant = match self.find(slug.as_str()).await? {
+            Some(tenant) => tenant,
+            None => {
+                let email = format!("owner-{number:04}@demo.example");
+                let owner = ProvisionOwner::NewUser {
+                    email: email.parse::<EmailAddress>().map_err(ApiError::internal)?,
+                    // Nobody signs in as these; `rowhouse token` opens them.
+                    password_hash: String::new(),
+                    first_name: "Owner".into(),
+                    last_name: format!("{number:04}"),
+                };
+                let name = format!("Demo {number:04}");
+                let provision = Provision { name, slug: Some(slug.clone()), plan: None, placement, owner };
+                self.provision(provision).await?.tenant
+            }
+        };
+        self.seed_rows_once(&tenant, rows).await?;
+        Ok(slug.to_string())
     }
 }

@@ -1,18 +1,30 @@
 //! Migrations over every target: plan, up, status, down. A target that fails is named and does
 //! not stop the others; what was done stays done, so that the same command goes on where it
 //! stopped.
+//!
+//! Nothing to do costs one count, whatever the number of targets; otherwise the cost follows what
+//! has to change. Must never touch a target that the registry does not know.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
-use rowhouse_app::fingerprints;
-use rowhouse_postgres::{DatabaseResult, Location};
+use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, ledgers};
 use serde::Serialize;
 
 use crate::service::{Tenants, TenantsError};
-use crate::target::{Target, TargetKind, target_put, targets_behind, targets_list};
+use crate::target::{
+    Fingerprint, Target, TargetKind, TargetStatus, target_get, targets_behind, targets_count, targets_list,
+    targets_migrated, targets_put,
+};
+use crate::version::{PROGRAM, Version};
+use crate::way::real_fingerprints;
+
+/// Targets of one piece of work: read together, recorded together.
+const TARGETS_A_PIECE: usize = 16;
+/// Schemas whose fingerprints are taken in one query.
+const SCHEMAS_A_QUERY: usize = 100;
 
 /// What would be applied to one target.
 #[derive(Debug, Clone, Serialize)]
@@ -25,8 +37,10 @@ pub struct TargetPlan {
     pub kind: TargetKind,
     /// The release it is on.
     pub release: String,
-    /// Files that would be applied.
+    /// Files that would be applied; none if it is completed anew only.
     pub pending: Vec<String>,
+    /// Why it cannot be migrated as it is.
+    pub error: Option<String>,
 }
 
 /// One target's state.
@@ -40,9 +54,9 @@ pub struct TargetState {
     pub kind: TargetKind,
     /// The release it is on.
     pub release: String,
-    /// `current`, `behind`, `failed`, or, when verified, `drifted` or `missing`.
+    /// `current`, `behind`, `failed`, `drifted`, `making` or, when verified, `missing`.
     pub state: &'static str,
-    /// Why it failed.
+    /// Why it failed, or what has drifted.
     pub error: Option<String>,
 }
 
@@ -55,6 +69,8 @@ pub struct FleetProgress {
     pub total: usize,
     /// Targets that failed.
     pub failed: usize,
+    /// Targets finished per second, since the operation began.
+    pub per_second: f64,
 }
 
 /// How a fleet operation ended.
@@ -66,171 +82,381 @@ pub struct FleetReport {
     pub current: usize,
     /// What failed: `database/schema` and the error.
     pub failed: BTreeMap<String, String>,
+    /// What was migrated but differs from the others: `database/schema` and what that means.
+    pub drifted: BTreeMap<String, String>,
+}
+
+impl FleetReport {
+    fn count(&mut self, target: &Target) {
+        let told = || (target.name(), target.error.clone().unwrap_or_default());
+        match target.status {
+            TargetStatus::Failed => self.failed.extend([told()]),
+            TargetStatus::Drifted => {
+                self.migrated += 1;
+                self.drifted.extend([told()]);
+            }
+            TargetStatus::Ok | TargetStatus::Making | TargetStatus::Stale => self.migrated += 1,
+        }
+    }
+}
+
+/// Counts what is done and tells it.
+struct Meter<'a> {
+    done: AtomicUsize,
+    failed: AtomicUsize,
+    total: usize,
+    started: Instant,
+    progress: &'a (dyn Fn(FleetProgress) + Sync),
+}
+
+impl<'a> Meter<'a> {
+    fn new(total: usize, progress: &'a (dyn Fn(FleetProgress) + Sync)) -> Self {
+        Self { done: AtomicUsize::new(0), failed: AtomicUsize::new(0), total, started: Instant::now(), progress }
+    }
+
+    fn passed(&self, has_failed: bool) {
+        let failed = self.failed.fetch_add(usize::from(has_failed), Ordering::Relaxed) + usize::from(has_failed);
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let per_second = done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        (self.progress)(FleetProgress { done, total: self.total, failed, per_second });
+    }
 }
 
 impl Tenants {
-    /// What `migrate_up` would do.
+    /// Targets that [`Self::migrate_up`] would bring forward.
+    pub async fn targets_behind(&self) -> DatabaseResult<usize> {
+        let control = self.control("count targets behind").await?;
+        Ok(targets_count(&control, self.version()).await?.1)
+    }
+
+    /// What [`Self::migrate_up`] would do. Nothing is changed.
     pub async fn migrate_plan(&self) -> Result<Vec<TargetPlan>, TenantsError> {
-        let behind = targets_behind(&self.control("plan migrations").await?, &self.app.release()).await?;
-        let scope = self.system.scope("plan migrations");
+        let behind = self.behind_with_pool(false).await?;
         let mut plans = Vec::with_capacity(behind.len());
-        for target in behind {
-            let connection = self.databases.system(&scope, &target.location).await?;
-            let pending = self
-                .migrator
-                .pending(&connection, &target.location.schema)
-                .await
-                .map_err(rowhouse_app::AppError::from)?;
-            let Target { location, kind, release, .. } = target;
-            plans.push(TargetPlan {
-                database: location.database.to_string(),
-                schema: location.schema.to_string(),
-                kind,
-                release,
-                pending,
-            });
+        for piece in pieces(behind, SCHEMAS_A_QUERY) {
+            let scope = self.system.scope("plan migrations");
+            let connection = match self.databases.system(&scope, &piece[0].location).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    plans.extend(piece.into_iter().map(|target| plan(target, Err(error.to_string()))));
+                    continue;
+                }
+            };
+            let mut ledgers = if has_ledger(&connection).await? {
+                let schemas = piece.iter().map(|target| target.location.schema.to_string()).collect();
+                ledgers(&connection, schemas).await?
+            } else {
+                BTreeMap::new()
+            };
+            for target in piece {
+                let applied = ledgers.remove(&*target.location.schema).unwrap_or_default();
+                let pending = self.migrator.pending(&applied, &target.location.schema);
+                let names = pending.map(|files| files.into_iter().map(|file| file.name.clone()).collect());
+                plans.push(plan(target, names.map_err(|error| error.to_string())));
+            }
         }
         Ok(plans)
     }
 
-    /// Brings every target that is behind to the app's release.
+    /// Those behind; among them a pool that was never migrated, and so is not registered. All
+    /// others are registered when they are made.
+    async fn behind_with_pool(&self, register: bool) -> Result<Vec<Target>, TenantsError> {
+        let control = self.control("find targets behind").await?;
+        let mut behind = targets_behind(&control, self.version()).await?;
+        let location = self.databases.pool_location();
+        if target_get(&control, &location).await?.is_none() {
+            let never = Version { release: String::new(), platform: String::new() };
+            let pool = Target::new(location, TargetKind::Pool, &never, Fingerprint::default());
+            if register {
+                targets_put(&control, std::slice::from_ref(&pool)).await?;
+            }
+            behind.insert(0, pool);
+        }
+        Ok(behind)
+    }
+
+    /// Brings every target that is behind to the app's release: the shared tables first, then
+    /// the others, so many pieces of work at a time.
     ///
     /// # Errors
-    /// Only if the registry cannot be asked; targets that fail are in the report.
+    /// Only if the app is refused or the registry cannot be asked; targets that fail are in the
+    /// report.
     pub async fn migrate_up(
         &self,
         parallel: usize,
         progress: &(dyn Fn(FleetProgress) + Sync),
     ) -> Result<FleetReport, TenantsError> {
-        self.drop_stale_prepared().await?;
-        let release = self.app.release();
-        let (behind, all) = {
-            let control = self.control("migrate the fleet").await?;
-            (targets_behind(&control, &release).await?, targets_list(&control).await?.len())
-        };
-        let total = behind.len();
-        let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let outcomes = futures_util::stream::iter(behind.into_iter().map(|target| {
-            let (done, failed) = (&done, &failed);
-            async move {
-                let outcome = self.migrate_target(target).await;
-                let failures =
-                    failed.fetch_add(usize::from(outcome.is_err()), Ordering::Relaxed) + usize::from(outcome.is_err());
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress(FleetProgress { done, total, failed: failures });
-                outcome
+        let mut behind = self.behind_with_pool(true).await?;
+        let all = targets_count(&self.control("count targets").await?, self.version()).await?.0;
+        let mut report = FleetReport { current: all.saturating_sub(behind.len()), ..FleetReport::default() };
+        if behind.is_empty() {
+            return Ok(report);
+        }
+        self.refuse_leaks().await?;
+        self.drop_stale_places().await?;
+        let meter = Meter::new(behind.len(), progress);
+        // The pool alone, and first: the others' model is compiled from it.
+        let pools = behind.iter().take_while(|target| target.kind == TargetKind::Pool).count();
+        let others = behind.split_off(pools);
+        for target in behind {
+            for target in self.migrate_piece(vec![target], &meter).await? {
+                report.count(&target);
             }
-        }));
-        let outcomes: Vec<Result<(), (String, String)>> = outcomes.buffer_unordered(parallel.max(1)).collect().await;
+        }
+        let work = pieces(others, TARGETS_A_PIECE).into_iter().map(|piece| self.migrate_piece(piece, &meter));
+        let mut outcomes = futures_util::stream::iter(work).buffer_unordered(self.at_a_time(parallel));
+        while let Some(outcome) = outcomes.next().await {
+            for target in outcome? {
+                report.count(&target);
+            }
+        }
         self.databases.forget_statements();
-        let mut report = FleetReport { current: all.saturating_sub(total), ..FleetReport::default() };
-        for outcome in outcomes {
-            match outcome {
-                Ok(()) => report.migrated += 1,
-                Err((name, error)) => drop(report.failed.insert(name, error)),
-            }
+        if !report.failed.contains_key(&pool_name(&self.databases.pool_location())) {
+            self.reload().await?;
         }
         Ok(report)
     }
 
-    /// One target; its state is recorded either way.
-    async fn migrate_target(&self, mut target: Target) -> Result<(), (String, String)> {
-        let name = name_of(&target.location);
+    /// So many pieces at a time as were asked for, but leaving connections for others.
+    fn at_a_time(&self, parallel: usize) -> usize {
+        let connections = self.databases.home().limits.owner_connections_max;
+        parallel.clamp(1, connections.saturating_sub(2).max(1))
+    }
+
+    /// Some targets of one database; their states are recorded either way.
+    async fn migrate_piece(&self, mut piece: Vec<Target>, meter: &Meter<'_>) -> Result<Vec<Target>, TenantsError> {
         let scope = self.system.scope("migrate the fleet");
-        let outcome = self.migrator.migrate(&target.location, &scope).await;
-        match &outcome {
-            Ok(fingerprint) => {
-                target.fingerprint.clone_from(fingerprint);
-                target.release = self.app.release();
-                target.error = None;
+        let told = AtomicUsize::new(0);
+        let passed = |failed: bool| {
+            told.fetch_add(1, Ordering::Relaxed);
+            meter.passed(failed);
+        };
+        let outcome = async {
+            let mut connection = self.databases.system(&scope, &piece[0].location).await?;
+            self.ground.migrate(&mut connection).await?;
+            self.migrator.migrate(&mut connection, &mut piece, &passed).await
+        };
+        if let Err(error) = outcome.await {
+            // The database as a whole: every target that has no outcome of its own has this one.
+            let error = error.to_string();
+            for target in &mut piece {
+                (target.status, target.error) = (TargetStatus::Failed, Some(error.clone()));
             }
-            Err(error) => target.error = Some(error.to_string()),
+            for _ in told.load(Ordering::Relaxed)..piece.len() {
+                meter.passed(true);
+            }
         }
-        let recorded = async { target_put(&self.control("record a migration").await?, &target).await };
-        let recorded: DatabaseResult<()> = recorded.await;
-        match (outcome, recorded) {
-            (Ok(_), Ok(())) => Ok(()),
-            (Err(error), _) => Err((name, error.to_string())),
-            (_, Err(error)) => Err((name, format!("migrated, but not recorded: {error}"))),
+        targets_migrated(&self.control("record migrations").await?, &piece).await?;
+        Ok(piece)
+    }
+
+    /// Brings the pool to the app's release, unless it is there: what serving needs at least.
+    pub(crate) async fn migrate_pool(&self) -> Result<(), TenantsError> {
+        let location = self.databases.pool_location();
+        let behind = self.behind_with_pool(true).await?;
+        let Some(target) = behind.into_iter().find(|target| target.location == location) else { return Ok(()) };
+        let meter = Meter::new(1, &|_| {});
+        let migrated = self.migrate_piece(vec![target], &meter).await?;
+        self.databases.forget_statements();
+        match migrated.into_iter().next() {
+            Some(Target { status: TargetStatus::Failed, error, .. }) => {
+                Err(TenantsError::Pool(error.unwrap_or_default()))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Every target's state: as recorded, or compared with the real schemas.
+    /// The state of every target that holds rows: as recorded, or compared with the real schemas.
+    /// The control database, templates and prepared places are among them only if something is
+    /// wrong with them.
     pub async fn migrate_status(&self, verify: bool) -> Result<Vec<TargetState>, TenantsError> {
         let targets = targets_list(&self.control("tell the fleet's state").await?).await?;
-        let real = if verify { self.real_fingerprints(&targets).await? } else { BTreeMap::new() };
-        let release = self.app.release();
-        let state = |target: Target| {
-            let found = real.get(&name_of(&target.location));
-            let state = match (&target.error, found) {
-                (Some(_), _) => "failed",
-                (None, None) if verify => "missing",
-                (None, Some(found)) if *found != target.fingerprint => "drifted",
-                _ if target.release != release => "behind",
-                _ => "current",
-            };
-            let Target { location, kind, release, error, .. } = target;
-            TargetState {
-                database: location.database.to_string(),
-                schema: location.schema.to_string(),
-                kind,
-                release,
-                state,
-                error,
-            }
-        };
-        Ok(targets.into_iter().map(state).collect())
+        let real = if verify { Some(self.all_fingerprints(&targets).await?) } else { None };
+        let states = targets.into_iter().map(|target| self.state(target, real.as_ref()));
+        let wrong = |state: &TargetState| matches!(state.state, "failed" | "drifted" | "missing");
+        Ok(states.filter(|state| state.kind.holds_rows() || wrong(state)).collect())
     }
 
-    /// Fingerprints taken afresh, many schemas a query.
-    async fn real_fingerprints(&self, targets: &[Target]) -> Result<BTreeMap<String, String>, TenantsError> {
-        const SCHEMAS_A_QUERY: usize = 200;
-        let mut databases: BTreeMap<(Arc<str>, Arc<str>), Vec<&Location>> = BTreeMap::new();
-        for Target { location, .. } in targets {
-            databases.entry((location.cluster.clone(), location.database.clone())).or_default().push(location);
-        }
-        let scope = self.system.scope("verify fingerprints");
-        let mut real = BTreeMap::new();
-        for locations in databases.values() {
-            for some in locations.chunks(SCHEMAS_A_QUERY) {
-                // A database that is gone has no fingerprints; its targets show as missing.
-                let Ok(connection) = self.databases.system(&scope, some[0]).await else { continue };
-                let schemas = some.iter().map(|location| location.schema.to_string()).collect();
-                let found = fingerprints(&connection, schemas).await?;
-                for location in some {
-                    if let Some(fingerprint) = found.get(&*location.schema) {
-                        real.insert(name_of(location), fingerprint.clone());
-                    }
-                }
+    fn state(&self, target: Target, real: Option<&BTreeMap<String, Fingerprint>>) -> TargetState {
+        let found = real.map(|real| real.get(&target.name()));
+        let version = self.version();
+        let current = match target.kind {
+            TargetKind::Control => target.release == PROGRAM,
+            _ => target.release == version.release && target.platform == version.platform,
+        };
+        let state = match (target.status, found) {
+            (TargetStatus::Failed, _) => "failed",
+            (TargetStatus::Making | TargetStatus::Stale, _) => "making",
+            // One that was never migrated has nothing to miss.
+            (_, Some(None)) if !target.fingerprint.own.is_empty() => "missing",
+            (_, Some(Some(found))) if *found != target.fingerprint => "drifted",
+            (TargetStatus::Drifted, _) => "drifted",
+            (TargetStatus::Ok, _) if current => "current",
+            (TargetStatus::Ok, _) => "behind",
+        };
+        let error = match state {
+            "drifted" if target.error.is_none() => {
+                Some("the schema is not what it was when it was migrated: somebody changed it by hand".to_owned())
             }
+            "missing" => Some("the schema or its database is gone".to_owned()),
+            _ => target.error,
+        };
+        let Target { location, kind, release, .. } = target;
+        let (database, schema) = (location.database.to_string(), location.schema.to_string());
+        TargetState { database, schema, kind, release, state, error }
+    }
+
+    /// Fingerprints taken afresh, many schemas a query, several databases at a time. A database
+    /// that cannot be reached has none; its targets show as missing.
+    async fn all_fingerprints(&self, targets: &[Target]) -> Result<BTreeMap<String, Fingerprint>, TenantsError> {
+        let work = pieces(targets.to_vec(), SCHEMAS_A_QUERY).into_iter().map(|piece| async move {
+            let scope = self.system.scope("verify fingerprints");
+            let connection = match self.databases.system(&scope, &piece[0].location).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::warn!(database = %piece[0].location.database, %error, "verify fingerprints");
+                    return Ok(BTreeMap::new());
+                }
+            };
+            real_fingerprints(&connection, &piece).await
+        });
+        let found: Vec<DatabaseResult<_>> =
+            futures_util::stream::iter(work).buffer_unordered(self.at_a_time(self.settings.parallel)).collect().await;
+        let mut real = BTreeMap::new();
+        for some in found {
+            real.extend(some?);
         }
         Ok(real)
     }
 
-    /// Takes the newest migration back on every target. Gives what was taken back where.
-    pub async fn migrate_down(&self) -> Result<FleetReport, TenantsError> {
-        let targets = targets_list(&self.control("take a migration back").await?).await?;
-        let scope = self.system.scope("take a migration back");
-        let mut report = FleetReport::default();
+    /// Compares every real schema with what was recorded, and records those that differ. Gives
+    /// how many do. For a scheduled scan.
+    pub async fn record_drift(&self) -> Result<usize, TenantsError> {
+        let control = self.control("look for drift").await?;
+        let targets = targets_list(&control).await?;
+        drop(control);
+        let real = self.all_fingerprints(&targets).await?;
+        let mut drifted = Vec::new();
         for mut target in targets {
-            let name = name_of(&target.location);
-            match self.migrator.revert(&target.location, &scope).await {
-                Ok(None) => report.current += 1,
-                Ok(Some(migration)) => {
-                    report.migrated += 1;
-                    target.release = format!("before {migration}");
-                    let connection = self.databases.system(&scope, &target.location).await?;
-                    target.fingerprint = rowhouse_app::fingerprint(&connection, &target.location.schema).await?;
-                    target_put(&self.control("record a migration").await?, &target).await?;
+            let state = self.state(target.clone(), Some(&real));
+            if target.status == TargetStatus::Ok && matches!(state.state, "drifted" | "missing") {
+                tracing::error!(target = %target.name(), reason = state.error, "a schema has drifted");
+                (target.status, target.error) = (TargetStatus::Drifted, state.error);
+                drifted.push(target);
+            }
+        }
+        targets_migrated(&self.control("record drift").await?, &drifted).await?;
+        Ok(drifted.len())
+    }
+
+    /// The newest file that stands in any target's ledger: what [`Self::migrate_down`] takes back.
+    pub async fn newest_applied(&self) -> Result<Option<String>, TenantsError> {
+        Ok(self.with_newest().await?.map(|(name, _)| name))
+    }
+
+    /// The newest file of the fleet, and the targets that have it.
+    async fn with_newest(&self) -> Result<Option<(String, Vec<Target>)>, TenantsError> {
+        let targets = targets_list(&self.control("take a migration back").await?).await?;
+        let targets: Vec<Target> = targets.into_iter().filter(|target| target.kind.holds_rows()).collect();
+        let scope = self.system.scope("take a migration back");
+        let mut found: BTreeMap<String, Vec<Target>> = BTreeMap::new();
+        for piece in pieces(targets, SCHEMAS_A_QUERY) {
+            let connection = self.databases.system(&scope, &piece[0].location).await?;
+            if !has_ledger(&connection).await? {
+                continue;
+            }
+            let schemas = piece.iter().map(|target| target.location.schema.to_string()).collect();
+            let mut ledgers = ledgers(&connection, schemas).await?;
+            for target in piece {
+                let newest = ledgers.remove(&*target.location.schema).and_then(|mut lines| lines.pop());
+                if let Some(line) = newest {
+                    found.entry(line.name).or_default().push(target);
                 }
-                Err(error) => drop(report.failed.insert(name, error.to_string())),
+            }
+        }
+        Ok(found.pop_last())
+    }
+
+    /// Takes the newest file of the fleet back wherever it was applied, by its `.down.sql`. Run
+    /// again after a failure, it goes on with the same file.
+    ///
+    /// # Errors
+    /// Only if the registry or a database cannot be asked; targets that fail are in the report.
+    pub async fn migrate_down(&self) -> Result<FleetReport, TenantsError> {
+        let mut report = FleetReport::default();
+        let Some((name, targets)) = self.with_newest().await? else { return Ok(report) };
+        let known = self.app.migrations.migrations.iter().find(|migration| migration.name == name);
+        let Some(migration) = known else {
+            return Err(TenantsError::UnknownMigration(name));
+        };
+        let all = targets_count(&self.control("count targets").await?, self.version()).await?.0;
+        report.current = all.saturating_sub(targets.len());
+        let work = targets.into_iter().map(|target| self.revert_target(target, migration));
+        let mut outcomes = futures_util::stream::iter(work).buffer_unordered(self.at_a_time(self.settings.parallel));
+        while let Some(outcome) = outcomes.next().await {
+            match outcome? {
+                (target, None) => report.count(&target),
+                (target, Some(error)) => report.failed.extend([(target.name(), error)]),
             }
         }
         self.databases.forget_statements();
         Ok(report)
     }
+
+    async fn revert_target(
+        &self,
+        mut target: Target,
+        migration: &rowhouse_postgres::Migration,
+    ) -> Result<(Target, Option<String>), TenantsError> {
+        let scope = self.system.scope("take a migration back");
+        let outcome = async {
+            let mut connection = self.databases.system(&scope, &target.location).await?;
+            self.migrator.revert(&mut connection, &target, migration).await?;
+            let mut real = real_fingerprints(&connection, std::slice::from_ref(&target)).await?;
+            Ok::<_, rowhouse_app::AppError>(real.remove(&target.name()).unwrap_or_default())
+        };
+        match outcome.await {
+            Ok(fingerprint) => {
+                target.release = format!("before {}", migration.name);
+                (target.fingerprint, target.status, target.error) = (fingerprint, TargetStatus::Ok, None);
+                let control = self.control("record a migration").await?;
+                targets_migrated(&control, std::slice::from_ref(&target)).await?;
+                Ok((target, None))
+            }
+            Err(error) => Ok((target, Some(error.to_string()))),
+        }
+    }
 }
 
-fn name_of(location: &Location) -> String {
+fn pool_name(location: &Location) -> String {
     format!("{}/{}", location.database, location.schema)
+}
+
+fn plan(target: Target, pending: Result<Vec<String>, String>) -> TargetPlan {
+    let Target { location, kind, release, .. } = target;
+    let (database, schema) = (location.database.to_string(), location.schema.to_string());
+    let (pending, error) = match pending {
+        Ok(pending) => (pending, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    TargetPlan { database, schema, kind, release, pending, error }
+}
+
+async fn has_ledger(connection: &SystemConnection) -> DatabaseResult<bool> {
+    const EXISTS: &str = "select to_regclass('rowhouse._migrations') is not null";
+    Ok(connection.query_opt(EXISTS, &[]).await?.is_some_and(|row| row.get(0)))
+}
+
+/// Targets in pieces of at most so many of one database each, in their order.
+fn pieces(targets: Vec<Target>, at_most: usize) -> Vec<Vec<Target>> {
+    let same = |a: &Location, b: &Location| a.cluster == b.cluster && a.database == b.database;
+    let mut pieces: Vec<Vec<Target>> = Vec::new();
+    for target in targets {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < at_most && same(&piece[0].location, &target.location) => piece.push(target),
+            _ => pieces.push(vec![target]),
+        }
+    }
+    pieces
 }

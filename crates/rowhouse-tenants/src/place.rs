@@ -1,123 +1,168 @@
 //! Making and removing the place where a tenant's rows live.
+//!
+//! A place is made under the lock of its name: a process that died in the middle may have left a
+//! session whose last statement still runs, and what that leaves is replaced. Must never be
+//! called with a name that came from a client.
 
-use std::sync::Arc;
-
-use rowhouse_app::{AppError, fingerprint};
-use rowhouse_postgres::{DatabaseError, DatabaseResult, Location, quote_identifier};
-use rowhouse_types::ApiError;
+use rowhouse_app::{AppError, completion_sql};
+use rowhouse_postgres::{
+    DatabaseError, DatabaseResult, Location, SystemConnection, migration_preamble, params, quote_identifier,
+    quote_literal,
+};
+use rowhouse_types::TenantId;
 use uuid::Uuid;
 
-use crate::migrate::{completion_of, database_exists, lock_down_sql, migrate_ground};
 use crate::service::{Tenants, TenantsError};
-use crate::target::{Target, TargetKind};
+use crate::target::{Fingerprint, Target, TargetKind};
+use crate::way::fingerprint_within;
 
-/// Two processes must not build the same template.
-const TEMPLATE_LOCK: &str = "select pg_advisory_lock(hashtextextended('rowhouse template', 0))";
+/// The SQLSTATE of a template that is not there.
+const UNDEFINED_DATABASE: &str = "3D000";
+
+/// How a fresh schema is made beside the app's files: what completion adds, read once from the
+/// catalog of a fresh schema, and the fingerprint of the schema that came out. The same text on
+/// an empty schema gives the same schema; verification takes every fingerprint afresh.
+pub(crate) struct Recipe {
+    completion: String,
+    fingerprint: Fingerprint,
+}
 
 impl Tenants {
     /// Makes a schema with the app's tables in the shared database: one message, one transaction.
     /// Whatever was left of an earlier attempt under the same name is replaced.
-    pub(crate) async fn create_schema(&self, name: &str) -> DatabaseResult<Location> {
-        let pool = self.databases.pool_location();
-        let location = Location { schema: name.into(), ..pool };
-        let roles = &self.databases.home().roles;
-        let quoted = quote_identifier(name);
-        let provision = self.app.migrations.provision_sql(name, &self.app.release(), &self.completion.load());
-        let connection = self.databases.system(&self.system.scope("create a schema"), &location).await?;
-        let sql = format!(
-            "begin; drop schema if exists {quoted} cascade; delete from rowhouse._migrations where target = {target}; \
-             create schema {quoted}; grant usage on schema {quoted} to {service}, {reader}; {provision} commit",
-            target = rowhouse_postgres::quote_literal(name),
-            service = quote_identifier(&roles.service()),
-            reader = quote_identifier(&roles.reader()),
-        );
-        match connection.batch(&sql).await {
-            Ok(()) => Ok(location),
-            Err(error) => {
-                connection.batch("rollback").await?;
-                Err(error)
-            }
+    pub(crate) async fn create_schema(&self, name: &str) -> Result<Target, TenantsError> {
+        let location = Location { schema: name.into(), ..self.databases.pool_location() };
+        let mut connection = self.databases.system(&self.system.scope("create a schema"), &location).await?;
+        let target = |fingerprint| Target::new(location.clone(), TargetKind::Schema, self.version(), fingerprint);
+        let mut first = false;
+        let recipe = self
+            .recipe
+            .get_or_try_init(async || {
+                first = true;
+                self.create_first_schema(&mut connection, &target(Fingerprint::default())).await
+            })
+            .await?;
+        if !first {
+            let provision = self.app.migrations.provision_sql(name, &self.version().release, &recipe.completion);
+            connection.batch(&format!("{}{provision}", self.empty_schema_sql(name))).await?;
         }
+        Ok(target(recipe.fingerprint.clone()))
+    }
+
+    /// The lock of a name, and an empty schema of it; to be run at the beginning of a transaction.
+    fn empty_schema_sql(&self, name: &str) -> String {
+        let roles = &self.databases.home().roles;
+        let (schema, target) = (quote_identifier(name), quote_literal(name));
+        format!(
+            "{}drop schema if exists {schema} cascade; delete from rowhouse._migrations where target = {target}; \
+             create schema {schema}; grant usage on schema {schema} to {}, {};\n",
+            migration_preamble(name),
+            quote_identifier(&roles.service()),
+            quote_identifier(&roles.reader()),
+        )
+    }
+
+    /// The first schema of this version in this process: completion is read from its catalog.
+    async fn create_first_schema(
+        &self,
+        connection: &mut SystemConnection,
+        target: &Target,
+    ) -> Result<Recipe, AppError> {
+        connection.begin().await?;
+        let name = &*target.location.schema;
+        let provision = self.app.migrations.provision_sql(name, &self.version().release, "");
+        connection.batch(&format!("{}{provision}", self.empty_schema_sql(name))).await?;
+        let completion = completion_sql(connection, name, &self.databases.home().roles, &self.app).await?;
+        connection.batch(&completion).await?;
+        let fingerprint = fingerprint_within(connection, target).await?;
+        connection.commit().await?;
+        Ok(Recipe { completion, fingerprint })
     }
 
     /// Removes a schema and its ledger, if it is there.
     pub(crate) async fn drop_schema(&self, location: &Location) -> DatabaseResult<()> {
         let connection = self.databases.system(&self.system.scope("drop a schema"), location).await?;
-        let (quoted, target) = (quote_identifier(&location.schema), rowhouse_postgres::quote_literal(&location.schema));
-        connection
-            .batch(&format!(
-                "begin; drop schema if exists {quoted} cascade; delete from rowhouse._migrations where target = {target}; commit"
-            ))
-            .await
+        let (schema, target) = (quote_identifier(&location.schema), quote_literal(&location.schema));
+        let drop = format!(
+            "{}drop schema if exists {schema} cascade; delete from rowhouse._migrations where target = {target}",
+            migration_preamble(&location.schema)
+        );
+        connection.batch(&drop).await
     }
 
-    /// Makes a database from the template of the release.
-    pub(crate) async fn create_database(&self, name: &str) -> Result<Location, TenantsError> {
+    /// Makes a database from the template of this version. Whatever was left of an earlier
+    /// attempt under the same name is replaced.
+    pub(crate) async fn create_database(&self, name: &str) -> Result<Target, TenantsError> {
         let template = self.template().await?;
-        let home = self.databases.pool_location();
-        let admin = self.databases.system_unpooled(&self.system.scope("create a database"), &home).await?;
-        let location = Location::new(&home.cluster, name, "app");
-        if database_exists(&admin, name).await? {
-            self.drop_database(&location).await?;
+        let location = Location::new(&self.databases.pool_location().cluster, name, "app");
+        let made = self.copy_template(&template.database, &location).await;
+        let template = match made {
+            Ok(()) => template,
+            Err(DatabaseError::Other { code, .. }) if code == UNDEFINED_DATABASE => {
+                // Another process, of another release, thought it stale.
+                self.forget_template(&template).await;
+                let template = self.template().await?;
+                self.copy_template(&template.database, &location).await?;
+                template
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Target::new(location, TargetKind::Database, self.version(), template.fingerprint))
+    }
+
+    async fn copy_template(&self, template: &str, location: &Location) -> DatabaseResult<()> {
+        let mut admin = self.lock_database_name(&location.database).await?;
+        if database_exists(&admin, &location.database).await? {
+            admin.batch(&format!("drop database {} with (force)", quote_identifier(&location.database))).await?;
         }
-        let (new, from) = (quote_identifier(name), quote_identifier(&template));
+        let (new, from) = (quote_identifier(&location.database), quote_identifier(template));
         // wal_log copies through the buffers: no checkpoint, which file_copy forces (measured).
         admin.batch(&format!("create database {new} template {from} strategy wal_log")).await?;
-        admin.batch(&lock_down_sql(&self.databases, name)).await?;
-        Ok(location)
+        // Grants on a database are not copied with it.
+        let roles = &self.databases.home().roles;
+        let (service, reader) = (quote_identifier(&roles.service()), quote_identifier(&roles.reader()));
+        admin
+            .batch(&format!(
+                "revoke all on database {new} from public; grant connect on database {new} to {service}, {reader}"
+            ))
+            .await?;
+        unlock(&mut admin).await
+    }
+
+    /// A connection that holds the lock of a database's name until it is unlocked or dropped.
+    async fn lock_database_name(&self, name: &str) -> DatabaseResult<SystemConnection> {
+        const LOCK: &str = "select pg_advisory_lock(hashtextextended('rowhouse database ' || $1, 0))";
+        let home = self.databases.pool_location();
+        let mut admin = self.databases.system(&self.system.scope("create or drop a database"), &home).await?;
+        admin.keep_from_pool(true);
+        admin.query(LOCK, params![name]).await?;
+        Ok(admin)
     }
 
     /// Removes a database, if it is there, with whoever is connected to it.
     pub(crate) async fn drop_database(&self, location: &Location) -> DatabaseResult<()> {
         self.databases.close(location);
-        let home = self.databases.pool_location();
-        let admin = self.databases.system_unpooled(&self.system.scope("drop a database"), &home).await?;
-        admin.batch(&format!("drop database if exists {} with (force)", quote_identifier(&location.database))).await
+        let mut admin = self.lock_database_name(&location.database).await?;
+        if database_exists(&admin, &location.database).await? {
+            let database = quote_identifier(&location.database);
+            let service = quote_identifier(&self.databases.home().roles.service());
+            admin.batch(&format!("revoke connect on database {database} from {service}")).await?;
+            self.end_service_sessions(location).await?;
+            admin.batch(&format!("drop database {database} with (force)")).await?;
+        }
+        unlock(&mut admin).await
     }
 
-    /// The database that new ones are copied from, made on first use and once per release.
-    async fn template(&self) -> Result<String, TenantsError> {
-        let home = self.databases.pool_location();
-        let roles = self.databases.home().roles.clone();
-        let release = self.app.release();
-        let suffix = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}@{release}", self.app.manifest.app.name).as_bytes());
-        let name = roles.database(&format!("template_{}", &suffix.simple().to_string()[..12]));
-        let admin = self.databases.system_unpooled(&self.system.scope("make a template"), &home).await?;
-        if database_exists(&admin, &name).await? {
-            return Ok(name);
-        }
-        admin.query(TEMPLATE_LOCK, &[]).await?;
-        if database_exists(&admin, &name).await? {
-            return Ok(name);
-        }
-        // Built under another name and renamed when complete: a crash leaves no half template.
-        let unfinished = roles.database(&format!("unfinished_{}", &suffix.simple().to_string()[..12]));
-        let quoted = quote_identifier(&unfinished);
-        admin.batch(&format!("drop database if exists {quoted} with (force)")).await?;
-        admin.batch(&format!("create database {quoted} template template0 encoding 'UTF8'")).await?;
-        self.fill_template(&Location::new(&home.cluster, &unfinished, "app")).await?;
-        admin.batch(&format!("alter database {quoted} rename to {}", quote_identifier(&name))).await?;
-        Ok(name)
-    }
-
-    async fn fill_template(&self, location: &Location) -> Result<(), TenantsError> {
-        let mut connection = self.databases.system_unpooled(&self.system.scope("make a template"), location).await?;
-        migrate_ground(&mut connection, &self.databases, &self.app).await?;
-        let release = self.app.release();
-        let provision = self.app.migrations.provision_sql("app", &release, "");
-        connection.batch(&format!("begin; {provision} commit")).await?;
-        let completion = completion_of(&self.databases, &connection, &self.app).await?;
-        connection
-            .batch(&format!("begin; set local search_path = app, shared, rowhouse, pg_temp; {completion} commit"))
-            .await?;
+    /// Ends the service role's sessions in a database. The owner may not (it is no member of the
+    /// service role, and dropping by force fails on them), but the role itself may. Waits until
+    /// they are gone: a session that is about to end is one still.
+    async fn end_service_sessions(&self, location: &Location) -> DatabaseResult<()> {
+        const END: &str = "
+            select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = $1 and usename = current_user";
+        // Nobody's tenant: the statement reads no tenant's rows, only the role matters.
+        let context = self.authority.context(TenantId::generate(), self.databases.pool_location());
+        self.databases.tenant(&context).await?.run(END, params![&*location.database]).await?;
         Ok(())
-    }
-
-    /// A new target of this release, with its fingerprint taken from the real schema.
-    pub(crate) async fn new_target(&self, location: Location, kind: TargetKind) -> DatabaseResult<Target> {
-        let connection = self.databases.system(&self.system.scope("take a fingerprint"), &location).await?;
-        let fingerprint = fingerprint(&connection, &location.schema).await?;
-        Ok(Target { location, kind, tenant: None, release: self.app.release(), fingerprint, error: None })
     }
 
     /// A name for a schema or database that nothing else has.
@@ -130,19 +175,13 @@ impl Tenants {
     }
 }
 
-impl From<TenantsError> for rowhouse_jobs::StepError {
-    fn from(error: TenantsError) -> Self {
-        match error {
-            TenantsError::Database(error) | TenantsError::App(AppError::Database(error)) => Self::Database(error),
-            TenantsError::App(_) => Self::Refused(ApiError::internal(error)),
-        }
-    }
+async fn unlock(admin: &mut SystemConnection) -> DatabaseResult<()> {
+    admin.batch("select pg_advisory_unlock_all()").await?;
+    admin.keep_from_pool(false);
+    Ok(())
 }
 
-/// Shared handle of the sagas.
-pub(crate) type Shared = std::sync::Weak<Tenants>;
-
-/// The service behind a saga; it outlives every saga but those of a process that ends.
-pub(crate) fn upgrade(shared: &Shared) -> Result<Arc<Tenants>, rowhouse_jobs::StepError> {
-    shared.upgrade().ok_or_else(|| DatabaseError::Unavailable("the process is ending".into()).into())
+pub(crate) async fn database_exists(connection: &SystemConnection, name: &str) -> DatabaseResult<bool> {
+    const EXISTS: &str = "select 1 from pg_database where datname = $1";
+    Ok(connection.query_opt(EXISTS, params![name]).await?.is_some())
 }

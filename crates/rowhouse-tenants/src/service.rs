@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rowhouse_app::{App, AppError, AppModel, check, compile, completion_sql};
+use rowhouse_app::{App, AppError, AppModel, Severity, check, compile};
 use rowhouse_identity::Identity;
-use rowhouse_jobs::{Engine, SagaFailure, SagaOut};
+use rowhouse_jobs::{Engine, ListSagas, SagaOut};
 use rowhouse_postgres::{
     Authorities, DatabaseError, DatabaseResult, Databases, SystemAuthority, SystemConnection, TenantAuthority, params,
 };
-use rowhouse_types::{ApiError, SagaId, TenantId};
+use rowhouse_types::{ApiError, SagaId};
+use tokio::sync::{Mutex, Notify, OnceCell};
 
-use crate::lifecycle::DeleteSaga;
-use crate::migrate::TargetMigrator;
-use crate::provision::ProvisionSaga;
-use crate::registry::{Registry, tenant_find};
-use crate::target::{Target, TargetKind, target_put, targets_behind};
-use crate::tenant::Tenant;
+use crate::delete::{DeleteSaga, SweepSaga};
+use crate::migrate::Ground;
+use crate::place::Recipe;
+use crate::provision_saga::ProvisionSaga;
+use crate::registry::Registry;
+use crate::template::Template;
+use crate::version::Version;
+use crate::way::TargetMigrator;
 
 /// Settings of the service.
 #[derive(Debug, Clone)]
@@ -25,11 +28,14 @@ pub struct TenantsSettings {
     pub warm: usize,
     /// Targets that are migrated at a time.
     pub parallel: usize,
+    /// Whether opening brings the pool to the app's release. Without it nothing is changed: to
+    /// look at what a migration would do. No tenant can be served or made then.
+    pub migrate_at_open: bool,
 }
 
 impl Default for TenantsSettings {
     fn default() -> Self {
-        Self { warm: 2, parallel: 8 }
+        Self { warm: 2, parallel: 8, migrate_at_open: true }
     }
 }
 
@@ -39,6 +45,14 @@ pub enum TenantsError {
     /// The app is refused, or a migration failed.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The shared tables could not be brought to the app's release; the registry has the reason.
+    #[error("the shared tables cannot be migrated: {0}")]
+    Pool(String),
+    /// The newest migration of the fleet is not in the app.
+    #[error(
+        "{0} is the newest migration that was applied, but the app has no such file; take it back with the app that has it"
+    )]
+    UnknownMigration(String),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -48,7 +62,9 @@ impl From<TenantsError> for ApiError {
     fn from(error: TenantsError) -> Self {
         match error {
             TenantsError::Database(error) => error.into(),
-            TenantsError::App(_) => ApiError::internal(error),
+            TenantsError::App(_) | TenantsError::Pool(_) | TenantsError::UnknownMigration(_) => {
+                ApiError::internal(error)
+            }
         }
     }
 }
@@ -63,15 +79,21 @@ pub struct Tenants {
     pub(crate) app: Arc<App>,
     pub(crate) settings: TenantsSettings,
     pub(crate) registry: Registry,
+    pub(crate) ground: Ground,
     pub(crate) migrator: TargetMigrator,
-    /// The text that completes a fresh schema of this release.
-    pub(crate) completion: ArcSwap<String>,
+    /// How a fresh schema of this version is made; known after the first.
+    pub(crate) recipe: OnceCell<Recipe>,
+    /// The database that new ones are copied from; known after the first.
+    pub(crate) template: Mutex<Option<Template>>,
+    /// Told when a prepared place was taken.
+    pub(crate) taken: Notify,
     model: ArcSwap<AppModel>,
 }
 
 impl Tenants {
-    /// Opens the installation with an app: refuses one that can leak, brings the shared database
-    /// and every target to its release, compiles the model.
+    /// Opens the installation with an app, on a migrated control database: refuses an app that
+    /// can leak, brings the shared database to its release, compiles the model. The places of
+    /// single tenants are brought forward by [`Self::migrate_up`].
     ///
     /// # Errors
     /// [`AppError::Refused`] with every finding.
@@ -84,19 +106,18 @@ impl Tenants {
     ) -> Result<Arc<Self>, TenantsError> {
         let system = authorities.system.clone();
         let app = Arc::new(app);
-        let scope = system.scope("open the installation");
-        let control = databases.control(&scope).await?;
-        refuse_leaks(&databases, &system, &control, &app).await?;
-        let migrator = TargetMigrator::new(databases.clone(), app.clone());
-        let pool = databases.pool_location();
-        migrate_pool(&databases, &system, &control, &migrator, &app).await?;
-        let data = databases.system(&scope, &pool).await?;
-        let completion = completion_sql(&data, &pool.schema, &databases.home().roles, &app).await?;
-        let model = compile(&data, &pool.schema, &app).await?;
-        drop((data, control));
+        let version = Version::of(&app, &databases.home().roles);
         identity.set_roles(app.manifest.role_grants());
+        let nothing = AppModel {
+            manifest: app.manifest.clone(),
+            entities: Default::default(),
+            shared: Default::default(),
+            fingerprint: String::new(),
+        };
         let tenants = Arc::new(Self {
             engine: Engine::new(databases.clone(), system.clone()),
+            ground: Ground::new(databases.clone(), app.clone()),
+            migrator: TargetMigrator::new(databases.clone(), app.clone(), version),
             databases,
             system,
             authority: authorities.tenant.clone(),
@@ -104,12 +125,19 @@ impl Tenants {
             app,
             settings,
             registry: Registry::new(),
-            migrator,
-            completion: ArcSwap::from_pointee(completion),
-            model: ArcSwap::from_pointee(model),
+            recipe: OnceCell::new(),
+            template: Mutex::default(),
+            taken: Notify::new(),
+            model: ArcSwap::from_pointee(nothing),
         });
         tenants.engine.register(Arc::new(ProvisionSaga::new(&tenants)));
         tenants.engine.register(Arc::new(DeleteSaga::new(&tenants)));
+        tenants.engine.register(Arc::new(SweepSaga::new(&tenants)));
+        if tenants.settings.migrate_at_open {
+            tenants.refuse_leaks().await?;
+            tenants.migrate_pool().await?;
+            tenants.reload().await?;
+        }
         Ok(tenants)
     }
 
@@ -118,28 +146,32 @@ impl Tenants {
         self.model.load_full()
     }
 
+    /// Compiles the model anew, from the pool's real tables.
+    pub(crate) async fn reload(&self) -> Result<(), TenantsError> {
+        let pool = self.databases.pool_location();
+        let connection = self.databases.system(&self.system.scope("compile the model"), &pool).await?;
+        let model = compile(&connection, &pool.schema, &self.app).await?;
+        self.model.store(Arc::new(model));
+        Ok(())
+    }
+
     /// The app.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// What "current" means for this process.
+    pub(crate) fn version(&self) -> &Version {
+        &self.migrator.version
     }
 
     pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {
         self.databases.control(&self.system.scope(purpose)).await
     }
 
-    /// The tenant of this id or slug, from memory for a moment.
-    pub async fn find(&self, name: &str) -> DatabaseResult<Option<Arc<Tenant>>> {
-        if let Some(known) = self.registry.remembered(name).await {
-            return Ok(known);
-        }
-        let found = tenant_find(&self.control("look up a tenant").await?, name).await?.map(Arc::new);
-        self.registry.remember(name, found.clone()).await;
-        Ok(found)
-    }
-
     /// The newest operations.
     pub async fn operations(&self, limit: u32) -> DatabaseResult<Vec<SagaOut>> {
-        self.engine.list(limit).await
+        self.engine.list(&ListSagas { limit, ..ListSagas::default() }).await
     }
 
     /// One operation with its steps.
@@ -147,99 +179,58 @@ impl Tenants {
         self.engine.get(id).await
     }
 
+    /// Lets an operation that failed or waits go on.
+    ///
+    /// # Errors
+    /// Not found, or a conflict.
+    pub async fn retry_operation(&self, id: SagaId) -> Result<(), ApiError> {
+        self.engine.retry(id).await
+    }
+
+    /// Has an operation taken back.
+    ///
+    /// # Errors
+    /// Not found, or a conflict if it cannot be any more.
+    pub async fn cancel_operation(&self, id: SagaId) -> Result<(), ApiError> {
+        self.engine.cancel(id).await
+    }
+
     /// Takes over interrupted operations once; gives how many.
     pub async fn resume_operations(&self) -> DatabaseResult<usize> {
         self.engine.take_over().await
     }
 
-    /// Works in the background until dropped: interrupted operations, prepared targets.
+    /// Works in the background until dropped: interrupted operations, prepared places.
     pub async fn run_background(self: Arc<Self>) {
-        tokio::join!(self.engine.run_worker(), self.keep_warm());
+        self.run_background_until(std::future::pending()).await;
     }
 
-    /// Copies a tenant's members into its data database, where owners' foreign keys point.
-    pub async fn project_members(&self, tenant: TenantId) -> Result<(), ApiError> {
-        const MEMBERS: &str = "
-            select m.user_id, m.role, trim(u.first_name || ' ' || u.last_name), u.email, m.active, m.joined_at
-            from control.memberships m join control.users u on u.id = m.user_id where m.tenant_id = $1";
-        const PUT: &str = "
-            insert into rowhouse.members (tenant_id, user_id, role, display_name, email, active, joined_at)
-            values ($1, $2, $3, $4, $5, $6, $7)
-            on conflict (tenant_id, user_id) do update set
-                role = excluded.role, display_name = excluded.display_name, email = excluded.email, active = excluded.active";
-        let Some(found) = self.find(&tenant.to_string()).await? else { return Ok(()) };
-        let members = self.control("project members").await?.query(MEMBERS, params![tenant]).await?;
-        let transaction = self.databases.tenant(&found.context(&self.authority)).await?.begin().await?;
-        for row in members {
-            let (user, role): (uuid::Uuid, String) = (row.get(0), row.get(1));
-            let (name, email): (String, String) = (row.get(2), row.get(3));
-            let (active, joined): (bool, chrono::DateTime<chrono::Utc>) = (row.get(4), row.get(5));
-            transaction.query(PUT, params![tenant, user, role, name, email, active, joined]).await?;
+    /// The same until `shutdown` is ready; operations under way are brought to their end first.
+    pub async fn run_background_until(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let worker = self.engine.run_worker(shutdown);
+        tokio::select! {
+            () = worker => {}
+            () = self.keep_warm() => {}
         }
-        transaction.commit().await?;
+    }
+
+    /// An app's release is checked on a scratch database before it touches a real one; once it
+    /// has passed it is not checked again.
+    pub(crate) async fn refuse_leaks(&self) -> Result<(), TenantsError> {
+        const PASSED: &str = "select 1 from control.releases where release = $1";
+        const PASS: &str = "insert into control.releases (release) values ($1) on conflict do nothing";
+        let Version { release, platform } = self.version();
+        let checked = format!("{}@{release}@{platform}", self.app.manifest.app.name);
+        let control = self.control("check the app").await?;
+        if control.query_opt(PASSED, params![checked.as_str()]).await?.is_some() {
+            return Ok(());
+        }
+        let report = check(&self.databases, &self.system.scope("check the app"), &self.app).await?;
+        if !report.passed() {
+            let errors = report.findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+            return Err(AppError::Refused(errors.collect()).into());
+        }
+        control.query(PASS, params![checked]).await?;
         Ok(())
-    }
-}
-
-/// An app's release is checked on a scratch database before it touches a real one; once it has
-/// passed it is not checked again.
-async fn refuse_leaks(
-    databases: &Databases,
-    system: &SystemAuthority,
-    control: &SystemConnection,
-    app: &App,
-) -> Result<(), TenantsError> {
-    const PASSED: &str = "select 1 from control.releases where release = $1";
-    const PASS: &str = "insert into control.releases (release) values ($1) on conflict do nothing";
-    let release = format!("{}@{}", app.manifest.app.name, app.release());
-    if control.query_opt(PASSED, params![release.as_str()]).await?.is_some() {
-        return Ok(());
-    }
-    let report = check(databases, &system.scope("check the app"), app).await?;
-    if !report.passed() {
-        let errors = report.findings.into_iter().filter(|finding| finding.severity == rowhouse_app::Severity::Error);
-        return Err(AppError::Refused(errors.collect()).into());
-    }
-    control.query(PASS, params![release]).await?;
-    Ok(())
-}
-
-async fn migrate_pool(
-    databases: &Databases,
-    system: &SystemAuthority,
-    control: &SystemConnection,
-    migrator: &TargetMigrator,
-    app: &App,
-) -> Result<(), TenantsError> {
-    const KNOWN: &str = "
-        select 1 from control.targets where cluster = $1 and database = $2 and schema = $3 and release = $4 and status = 'ok'";
-    let location = databases.pool_location();
-    let release = app.release();
-    let values = params![&*location.cluster, &*location.database, &*location.schema, release.as_str()];
-    if control.query_opt(KNOWN, values).await?.is_some() {
-        return Ok(());
-    }
-    let fingerprint = migrator.migrate(&location, &system.scope("migrate the pool")).await?;
-    databases.forget_statements();
-    let target = Target { location, kind: TargetKind::Pool, tenant: None, release, fingerprint, error: None };
-    target_put(control, &target).await?;
-    Ok(())
-}
-
-/// How many targets are behind the app's release.
-impl Tenants {
-    /// Targets that `migrate up` would bring forward.
-    pub async fn targets_behind(&self) -> DatabaseResult<usize> {
-        let control = self.control("count targets behind").await?;
-        Ok(targets_behind(&control, &self.app.release()).await?.len())
-    }
-}
-
-impl From<SagaFailure> for TenantsError {
-    fn from(failure: SagaFailure) -> Self {
-        match failure {
-            SagaFailure::Database(error) => Self::Database(error),
-            other => Self::Database(DatabaseError::Driver(other.to_string())),
-        }
     }
 }

@@ -1,45 +1,59 @@
-//! Targets: the schemas that carry the app's tables.
+//! Targets: the places that migrations must reach, as the registry remembers them.
 
 use rowhouse_postgres::{DatabaseResult, Location, Row, SystemConnection, params};
 use rowhouse_types::TenantId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// What a target is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TargetKind {
-    /// The shared tables of pool placement.
-    Pool,
-    /// A tenant's own schema.
-    Schema,
-    /// A tenant's own database.
-    Database,
-    /// A schema kept for the next tenant.
-    PreparedSchema,
-    /// A database kept for the next tenant.
-    PreparedDatabase,
+use crate::version::Version;
+use crate::words::words;
+
+words! {
+    /// What a target is for.
+    TargetKind {
+        /// The control database.
+        Control = "control",
+        /// The shared tables of pool placement.
+        Pool = "pool",
+        /// A tenant's own schema.
+        Schema = "schema",
+        /// A tenant's own database.
+        Database = "database",
+        /// The database that new ones are copied from.
+        Template = "template",
+        /// A schema kept for the next tenant.
+        PreparedSchema = "prepared_schema",
+        /// A database kept for the next tenant.
+        PreparedDatabase = "prepared_database",
+    }
+}
+
+words! {
+    /// What is known of a target.
+    TargetStatus {
+        /// Begun, and of no use yet.
+        Making = "making",
+        /// Migrated.
+        Ok = "ok",
+        /// Its last migration failed.
+        Failed = "failed",
+        /// Migrated, but its schema differs from others that took the same way.
+        Drifted = "drifted",
+        /// About to be dropped.
+        Stale = "stale",
+    }
 }
 
 impl TargetKind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pool => "pool",
-            Self::Schema => "schema",
-            Self::Database => "database",
-            Self::PreparedSchema => "prepared_schema",
-            Self::PreparedDatabase => "prepared_database",
-        }
+    /// Whether a tenant's rows live there: those are migrated, the others are made anew.
+    pub(crate) const fn holds_rows(self) -> bool {
+        matches!(self, Self::Pool | Self::Schema | Self::Database)
     }
 
-    fn parse(word: &str) -> Self {
-        match word {
-            "schema" => Self::Schema,
-            "database" => Self::Database,
-            "prepared_schema" => Self::PreparedSchema,
-            "prepared_database" => Self::PreparedDatabase,
-            _ => Self::Pool,
-        }
+    /// Whether it has a database, and so schema `shared`, of its own.
+    pub(crate) const fn is_whole_database(self) -> bool {
+        matches!(self, Self::Pool | Self::Database | Self::Template | Self::PreparedDatabase)
     }
 }
 
@@ -52,62 +66,140 @@ pub struct Target {
     pub kind: TargetKind,
     /// Its tenant, if it has one of its own.
     pub tenant: Option<TenantId>,
-    /// The release it is on.
+    /// The app's release it is on.
     pub release: String,
-    /// Its schema's fingerprint.
-    pub fingerprint: String,
-    /// Why the last migration failed.
+    /// The platform's version it is on.
+    pub platform: String,
+    /// The fingerprints of its real schemas.
+    pub fingerprint: Fingerprint,
+    /// What is known of it.
+    pub status: TargetStatus,
+    /// Why the last migration failed, or what has drifted.
     pub error: Option<String>,
 }
 
-fn target(row: &Row) -> Target {
-    let (cluster, database, schema): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-    Target {
-        location: Location::new(&cluster, &database, &schema),
-        kind: TargetKind::parse(&row.get::<_, String>(3)),
-        tenant: row.get::<_, Option<Uuid>>(4).map(TenantId::from_uuid),
-        release: row.get(5),
-        fingerprint: row.get(6),
-        error: row.get(7),
+/// What a target's schemas really are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// Of the app's tables: the same in every placement. Empty if it was never taken.
+    pub own: String,
+    /// Of schema `shared`, for a target that has a database of its own.
+    pub shared: String,
+}
+
+impl Target {
+    /// A target that was just brought to a version.
+    pub(crate) fn new(location: Location, kind: TargetKind, version: &Version, fingerprint: Fingerprint) -> Self {
+        let Version { release, platform } = version.clone();
+        Self { location, kind, tenant: None, release, platform, fingerprint, status: TargetStatus::Ok, error: None }
+    }
+
+    /// Its name in reports.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.location.database, self.location.schema)
+    }
+
+    fn from_row(row: &Row) -> Self {
+        Self {
+            location: location(row),
+            kind: row.get::<_, &str>(3).parse().expect("the table's check allows known words only"),
+            tenant: row.get::<_, Option<Uuid>>(4).map(TenantId::from_uuid),
+            release: row.get(5),
+            platform: row.get(6),
+            fingerprint: Fingerprint { own: row.get(7), shared: row.get(8) },
+            status: row.get::<_, &str>(9).parse().expect("the table's check allows known words only"),
+            error: row.get(10),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let Location { cluster, database, schema } = &self.location;
+        json!({
+            "cluster": &**cluster, "database": &**database, "schema": &**schema, "kind": self.kind,
+            "tenant_id": self.tenant, "release": self.release, "platform": self.platform,
+            "fingerprint": self.fingerprint.own, "shared_fingerprint": self.fingerprint.shared, "status": self.status, "error": self.error,
+        })
     }
 }
 
-/// Every target, in a stable order.
+fn location(row: &Row) -> Location {
+    Location::new(row.get(0), row.get(1), row.get(2))
+}
+
+/// The columns that [`Target::from_row`] reads, in order.
+const COLUMNS: &str =
+    "cluster, database, schema, kind, tenant_id, release, platform, fingerprint, shared_fingerprint, status, error";
+
+/// Every target, in a stable order, the shared ones first.
 pub(crate) async fn targets_list(connection: &SystemConnection) -> DatabaseResult<Vec<Target>> {
-    const LIST: &str = "
-        select cluster, database, schema, kind, tenant_id, release, fingerprint, error
-        from control.targets order by kind <> 'pool', cluster, database, schema";
-    Ok(connection.query(LIST, &[]).await?.iter().map(target).collect())
+    let list = format!(
+        "select {COLUMNS} from control.targets
+         order by kind <> 'control', kind <> 'pool', kind, cluster, database, schema"
+    );
+    Ok(connection.query(&list, &[]).await?.iter().map(Target::from_row).collect())
 }
 
-/// Those that are not on this release, or failed.
-pub(crate) async fn targets_behind(connection: &SystemConnection, release: &str) -> DatabaseResult<Vec<Target>> {
-    const LIST: &str = "
-        select cluster, database, schema, kind, tenant_id, release, fingerprint, error
-        from control.targets where release <> $1 or status = 'failed' order by kind <> 'pool', cluster, database, schema";
-    Ok(connection.query(LIST, params![release]).await?.iter().map(target).collect())
+/// Those with rows that are not on this version, or failed; the pool first.
+pub(crate) async fn targets_behind(connection: &SystemConnection, version: &Version) -> DatabaseResult<Vec<Target>> {
+    let list = format!(
+        "select {COLUMNS} from control.targets
+         where kind in ('pool', 'schema', 'database') and (release <> $1 or platform <> $2 or status = 'failed')
+         order by kind <> 'pool', cluster, database, schema"
+    );
+    let rows = connection.query(&list, params![version.release.as_str(), version.platform.as_str()]).await?;
+    Ok(rows.iter().map(Target::from_row).collect())
 }
 
-/// Records a target's state.
-pub(crate) async fn target_put(connection: &SystemConnection, target: &Target) -> DatabaseResult<()> {
+/// How many targets with rows there are, and how many of them are behind: what "nothing to do"
+/// is answered from, whatever their number.
+pub(crate) async fn targets_count(connection: &SystemConnection, version: &Version) -> DatabaseResult<(usize, usize)> {
+    const COUNT: &str = "
+        select count(*), count(*) filter (where release <> $1 or platform <> $2 or status = 'failed')
+        from control.targets where kind in ('pool', 'schema', 'database')";
+    let rows = connection.query(COUNT, params![version.release.as_str(), version.platform.as_str()]).await?;
+    let number = |column: usize| rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(column)).unwrap_or(0));
+    Ok((number(0), number(1)))
+}
+
+/// One target.
+pub(crate) async fn target_get(connection: &SystemConnection, location: &Location) -> DatabaseResult<Option<Target>> {
+    let get = format!("select {COLUMNS} from control.targets where cluster = $1 and database = $2 and schema = $3");
+    let Location { cluster, database, schema } = location;
+    let row = connection.query_opt(&get, params![&**cluster, &**database, &**schema]).await?;
+    Ok(row.as_ref().map(Target::from_row))
+}
+
+/// Records targets' states, all in one statement.
+pub(crate) async fn targets_put(connection: &SystemConnection, targets: &[Target]) -> DatabaseResult<()> {
     const PUT: &str = "
-        insert into control.targets (cluster, database, schema, kind, tenant_id, release, fingerprint, status, error)
-        values ($1, $2, $3, $4, $5, $6, $7, case when $8::text is null then 'ok' else 'failed' end, $8)
+        insert into control.targets (
+            cluster, database, schema, kind, tenant_id, release, platform, fingerprint, shared_fingerprint, status, error)
+        select * from jsonb_to_recordset($1) as t (
+            cluster text, database text, schema text, kind text, tenant_id uuid, release text, platform text,
+            fingerprint text, shared_fingerprint text, status text, error text)
         on conflict (cluster, database, schema) do update set
             kind = excluded.kind, tenant_id = excluded.tenant_id, release = excluded.release,
-            fingerprint = excluded.fingerprint, status = excluded.status, error = excluded.error, migrated_at = now()";
-    let Location { cluster, database, schema } = &target.location;
-    let values = params![
-        &**cluster,
-        &**database,
-        &**schema,
-        target.kind.as_str(),
-        target.tenant,
-        target.release.as_str(),
-        target.fingerprint.as_str(),
-        target.error.as_deref()
-    ];
-    connection.query(PUT, values).await.map(drop)
+            platform = excluded.platform, fingerprint = excluded.fingerprint,
+            shared_fingerprint = excluded.shared_fingerprint, status = excluded.status,
+            error = excluded.error, migrated_at = now()";
+    let list = Value::Array(targets.iter().map(Target::to_json).collect());
+    connection.query(PUT, params![list]).await.map(drop)
+}
+
+/// Records what became of targets that were migrated, unless they are gone or have been given to
+/// a tenant or taken from one meanwhile: those facts are not the migration's to write.
+pub(crate) async fn targets_migrated(connection: &SystemConnection, targets: &[Target]) -> DatabaseResult<()> {
+    const UPDATE: &str = "
+        update control.targets as known set
+            release = t.release, platform = t.platform, fingerprint = t.fingerprint,
+            shared_fingerprint = t.shared_fingerprint, status = t.status, error = t.error, migrated_at = now()
+        from jsonb_to_recordset($1) as t (
+            cluster text, database text, schema text, release text, platform text, fingerprint text,
+            shared_fingerprint text, status text, error text)
+        where known.cluster = t.cluster and known.database = t.database and known.schema = t.schema
+          and known.status <> 'stale'";
+    let list = Value::Array(targets.iter().map(Target::to_json).collect());
+    connection.query(UPDATE, params![list]).await.map(drop)
 }
 
 /// Forgets a target that is gone.
@@ -117,23 +209,68 @@ pub(crate) async fn target_delete(connection: &SystemConnection, location: &Loca
     connection.query(DELETE, params![&**cluster, &**database, &**schema]).await.map(drop)
 }
 
-/// Takes a prepared target of this release for a tenant, within the caller's transaction.
+/// Takes a prepared target of this version for a tenant, within the caller's transaction.
 pub(crate) async fn target_claim(
     connection: &SystemConnection,
     prepared: TargetKind,
     kind: TargetKind,
     tenant: TenantId,
-    release: &str,
+    version: &Version,
 ) -> DatabaseResult<Option<Location>> {
     const CLAIM: &str = "
         update control.targets set kind = $3, tenant_id = $4
         where (cluster, database, schema) = (
             select cluster, database, schema from control.targets
-            where kind = $1 and release = $2 and status = 'ok' limit 1 for update skip locked)
+            where kind = $1 and release = $2 and platform = $5 and status = 'ok' limit 1 for update skip locked)
         returning cluster, database, schema";
-    let row = connection.query_opt(CLAIM, params![prepared.as_str(), release, kind.as_str(), tenant]).await?;
-    Ok(row.map(|row| {
-        let (cluster, database, schema): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        Location::new(&cluster, &database, &schema)
-    }))
+    let (release, platform) = (version.release.as_str(), version.platform.as_str());
+    let values = params![prepared.as_str(), release, kind.as_str(), tenant, platform];
+    Ok(connection.query_opt(CLAIM, values).await?.as_ref().map(location))
+}
+
+/// Reserves the name of a prepared target that is to be made, if there are fewer than wanted.
+/// False if there are enough, or another process is making them.
+pub(crate) async fn target_reserve(
+    connection: &mut SystemConnection,
+    target: &Target,
+    wanted: usize,
+) -> DatabaseResult<bool> {
+    const ALONE: &str = "select pg_try_advisory_xact_lock(hashtextextended('rowhouse prepare', 0))";
+    const COUNT: &str = "
+        select count(*) from control.targets
+        where kind = $1 and release = $2 and platform = $3
+          and (status = 'ok' or status = 'making' and migrated_at > now() - interval '10 minutes')";
+    connection.begin().await?;
+    let alone = connection.query_opt(ALONE, &[]).await?.is_some_and(|row| row.get(0));
+    let values = params![target.kind.as_str(), target.release.as_str(), target.platform.as_str()];
+    let there = connection.query_opt(COUNT, values).await?.map_or(0, |row| row.get::<_, i64>(0));
+    if !alone || usize::try_from(there).is_ok_and(|there| there >= wanted) {
+        connection.rollback().await?;
+        return Ok(false);
+    }
+    targets_put(connection, std::slice::from_ref(target)).await?;
+    connection.commit().await?;
+    Ok(true)
+}
+
+/// Marks prepared targets and templates that are of no use, so that nobody takes them any more,
+/// and gives them to be dropped: what a dead process left half made or half dropped and, if a
+/// version is given, those of other versions.
+pub(crate) async fn targets_take_useless(
+    connection: &SystemConnection,
+    version: Option<&Version>,
+) -> DatabaseResult<Vec<Target>> {
+    let take = format!(
+        "update control.targets set status = 'stale', migrated_at = now()
+         where (cluster, database, schema) in (
+             select cluster, database, schema from control.targets
+             where kind in ('template', 'prepared_schema', 'prepared_database')
+               and (release <> $1 or platform <> $2
+                    or status in ('making', 'stale') and migrated_at < now() - interval '10 minutes')
+             for update skip locked)
+         returning {COLUMNS}"
+    );
+    let (release, platform) = version.map(|version| (version.release.as_str(), version.platform.as_str())).unzip();
+    let rows = connection.query(&take, params![release, platform]).await?;
+    Ok(rows.iter().map(Target::from_row).collect())
 }

@@ -1,53 +1,13 @@
 //! A tenant, as the registry knows it.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use rowhouse_postgres::{Location, Row, TenantAuthority, TenantContext};
 use rowhouse_types::{Slug, TenantId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$vdoc])* $variant),* }
-
-        impl $name {
-            /// The word in the database, the API and the command line.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(UnknownWord { given: text.to_owned(), allowed: &[$($word),*] }),
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-/// A word that is not one of the allowed ones.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} must be one of {}", allowed.join(", "))]
-pub struct UnknownWord {
-    given: String,
-    allowed: &'static [&'static str],
-}
+use crate::words::words;
 
 words! {
     /// Where a tenant's rows live.
@@ -94,27 +54,39 @@ pub struct Tenant {
     pub placement: Placement,
     /// Where exactly.
     pub location: Location,
+    /// Hosts of its own.
+    pub domains: Vec<String>,
+    /// Switches beside the plan's.
+    pub features: Value,
+    /// Limits beside the plan's.
+    pub limits: Value,
+    /// The app's settings as the tenant has set them.
+    pub settings: Value,
     /// Since when.
     pub created_at: DateTime<Utc>,
 }
 
 /// The columns that [`Tenant::from_row`] reads, in order.
-pub(crate) const TENANT_COLUMNS: &str =
-    "id, name, slug, status, plan, placement, cluster, database, schema, created_at";
+pub(crate) const TENANT_COLUMNS: &str = "id, name, slug, status, plan, placement, cluster, database, schema, \
+                                         domains, features, limits, settings, created_at";
 
 impl Tenant {
+    /// None for a row of a newer version: a placement or status this one does not know must not
+    /// be served by it.
     pub(crate) fn from_row(row: &Row) -> Option<Self> {
-        let (slug, status, placement): (String, String, String) = (row.get(2), row.get(3), row.get(5));
-        let (cluster, database, schema): (String, String, String) = (row.get(6), row.get(7), row.get(8));
         Some(Self {
             id: TenantId::from_uuid(row.get::<_, Uuid>(0)),
             name: row.get(1),
-            slug: slug.parse().ok()?,
-            status: status.parse().ok()?,
+            slug: row.get::<_, &str>(2).parse().ok()?,
+            status: row.get::<_, &str>(3).parse().ok()?,
             plan: row.get(4),
-            placement: placement.parse().ok()?,
-            location: Location::new(&cluster, &database, &schema),
-            created_at: row.get(9),
+            placement: row.get::<_, &str>(5).parse().ok()?,
+            location: Location::new(row.get(6), row.get(7), row.get(8)),
+            domains: row.get(9),
+            features: row.get(10),
+            limits: row.get(11),
+            settings: row.get(12),
+            created_at: row.get(13),
         })
     }
 

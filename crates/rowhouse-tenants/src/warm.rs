@@ -1,66 +1,95 @@
 //! Prepared schemas and databases, so that a sign-up does not wait for DDL.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rowhouse_postgres::{DatabaseResult, params};
+use rowhouse_postgres::DatabaseResult;
 use uuid::Uuid;
 
 use crate::service::{Tenants, TenantsError};
-use crate::target::{TargetKind, target_delete, target_put, targets_list};
+use crate::target::{
+    Fingerprint, Target, TargetKind, TargetStatus, target_delete, target_reserve, targets_put, targets_take_useless,
+};
+use crate::version::Version;
 
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How often the number of prepared places is looked at; one that was taken here is replaced at
+/// once.
+const INTERVAL: Duration = Duration::from_secs(15);
 
 impl Tenants {
     /// Keeps as many prepared as the settings ask for, until dropped.
-    pub(crate) async fn keep_warm(self: &Arc<Self>) {
+    pub(crate) async fn keep_warm(&self) {
         if self.settings.warm == 0 {
-            return;
+            return std::future::pending().await;
         }
         loop {
-            if let Err(error) = self.fill_warm().await {
+            let renewed = async {
+                self.drop_places(None).await?;
+                self.fill_warm().await
+            };
+            if let Err(error) = renewed.await {
                 tracing::warn!(%error, "prepare schemas and databases");
             }
-            tokio::time::sleep(INTERVAL).await;
+            tokio::select! {
+                () = self.taken.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
         }
     }
 
-    /// Makes what is missing; gives how many were made.
+    /// Makes the prepared places that are missing, unless another process does; gives how many
+    /// were made.
     pub async fn fill_warm(&self) -> Result<usize, TenantsError> {
         let mut made = 0;
         for kind in [TargetKind::PreparedSchema, TargetKind::PreparedDatabase] {
-            while self.count_prepared(kind).await? < self.settings.warm {
-                let name = self.place_name(kind, Uuid::new_v4());
-                let location = match kind {
-                    TargetKind::PreparedSchema => self.create_schema(&name).await?,
-                    _ => self.create_database(&name).await?,
-                };
-                let target = self.new_target(location, kind).await?;
-                target_put(&self.control("record a prepared target").await?, &target).await?;
+            while self.prepare_one(kind).await? {
                 made += 1;
             }
         }
         Ok(made)
     }
 
-    async fn count_prepared(&self, kind: TargetKind) -> DatabaseResult<usize> {
-        const COUNT: &str = "select count(*) from control.targets where kind = $1 and release = $2 and status = 'ok'";
-        let control = self.control("count prepared targets").await?;
-        let row = control.query_opt(COUNT, params![kind.as_str(), self.app.release()]).await?;
-        Ok(row.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+    /// One place, recorded before it is begun, so that one left half made is found and dropped.
+    async fn prepare_one(&self, kind: TargetKind) -> Result<bool, TenantsError> {
+        let name = self.place_name(kind, Uuid::new_v4());
+        let pool = self.databases.pool_location();
+        let mut target = Target::new(pool, kind, self.version(), Fingerprint::default());
+        match kind {
+            TargetKind::PreparedSchema => target.location.schema = name.as_str().into(),
+            _ => target.location.database = name.as_str().into(),
+        }
+        target.status = TargetStatus::Making;
+        let reserved = {
+            let mut control = self.control("prepare a place").await?;
+            target_reserve(&mut control, &target, self.settings.warm).await?
+        };
+        if !reserved {
+            return Ok(false);
+        }
+        let made = match kind {
+            TargetKind::PreparedSchema => self.create_schema(&name).await?,
+            _ => self.create_database(&name).await?,
+        };
+        let ready = Target { kind, ..made };
+        targets_put(&self.control("record a prepared place").await?, &[ready]).await?;
+        Ok(true)
     }
 
-    /// Drops prepared targets of other releases: making a new one is cheaper than migrating it.
-    pub(crate) async fn drop_stale_prepared(&self) -> Result<(), TenantsError> {
-        let control = self.control("drop stale prepared targets").await?;
-        for target in targets_list(&control).await? {
-            let stale = target.release != self.app.release() || target.error.is_some();
+    /// Drops prepared places and templates of other versions, and what was left half made:
+    /// making new ones is cheaper than migrating them.
+    pub(crate) async fn drop_stale_places(&self) -> DatabaseResult<()> {
+        self.drop_places(Some(self.version())).await?;
+        self.taken.notify_one();
+        Ok(())
+    }
+
+    async fn drop_places(&self, version: Option<&Version>) -> DatabaseResult<()> {
+        let useless = targets_take_useless(&self.control("drop stale places").await?, version).await?;
+        for target in useless {
             match target.kind {
-                TargetKind::PreparedSchema if stale => self.drop_schema(&target.location).await?,
-                TargetKind::PreparedDatabase if stale => self.drop_database(&target.location).await?,
-                _ => continue,
+                TargetKind::PreparedSchema => self.drop_schema(&target.location).await?,
+                _ => self.drop_database(&target.location).await?,
             }
-            target_delete(&control, &target.location).await?;
+            target_delete(&self.control("drop stale places").await?, &target.location).await?;
         }
         Ok(())
     }

@@ -4,3 +4,6 @@
 mod fleet;
 mod installation;
 mod provision;
+mod provision_faults;
+mod provision_outcome;
+mod town;
