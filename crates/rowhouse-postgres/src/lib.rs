@@ -26,7 +26,7 @@ pub use bootstrap::{Bootstrapped, bootstrap};
 pub use cluster::{ClusterSettings, PoolLimits, RoleNames};
 pub use databases::{Databases, PoolState};
 pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
-pub use json::write_row;
+pub use json::{text_of, write_row};
 pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
     AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, MigrationStep, applied_migrations,

@@ -1,7 +1,7 @@
 //! Lists: one statement, or two in one round trip where the whole list is counted.
 
 use rowhouse_app::{AppModel, Entity};
-use rowhouse_postgres::{Row, Statement, write_row};
+use rowhouse_postgres::{Row, Statement, text_of, write_row};
 use rowhouse_types::{Action, ApiError, Pagination};
 
 use crate::filter::contains_pattern;
@@ -80,7 +80,7 @@ impl Records {
             include.write(model, caller, &mut page)?;
         }
         for sort in &query.sorts {
-            page.push(", ").column("t", &sort.column.name).push("::text");
+            page.push(", ").selected("t", sort.column);
         }
         page.push(" from ").table(caller, entity, scoped).push(" t where ");
         page.push_built(&condition);
@@ -95,9 +95,9 @@ impl Records {
             Paging::Cursor { limit, .. } => (limit, 0),
         };
         // One more than asked for tells whether more follow.
-        page.push(" limit ").bind("limit", (i64::from(limit) + 1).into());
+        page.push(" limit ").number(u64::from(limit) + 1);
         if offset > 0 {
-            page.push(" offset ").bind("page", i64::try_from(offset).unwrap_or(i64::MAX).into());
+            page.push(" offset ").number(offset);
         }
         Ok(Plan { page, count, list, limit })
     }
@@ -116,7 +116,7 @@ impl Records {
             write_row(row, columns, &mut data);
         }
         data.push(b']');
-        let after = |row: &Row| (0..query.sorts.len()).map(|index| row.get(columns + index)).collect();
+        let after = |row: &Row| (0..query.sorts.len()).map(|index| text_of(row, columns + index)).collect();
         let cursor = rows.last().filter(|_| more).map(|row| cursor::make(&self.cursors, &plan.list, after(row)));
         let total = total.filter(|total| query.count == Count::Exact || *total <= ESTIMATE_EXACT_MAX);
         let total = total.and_then(|total| u64::try_from(total).ok());
@@ -181,7 +181,7 @@ fn write_count(
         Count::Estimated => {
             count.push("select count(*) from (select 1 from ").table(caller, entity, scoped).push(" t where ");
             count.push_built(condition);
-            count.push(" limit ").bind("count", (ESTIMATE_EXACT_MAX + 1).into()).push(") q");
+            count.push(" limit ").number(ESTIMATE_EXACT_MAX.unsigned_abs() + 1).push(") q");
         }
         Count::Exact | Count::None => {
             count.push("select count(*) from ").table(caller, entity, scoped).push(" t where ");

@@ -13,6 +13,7 @@ mod token;
 use std::process::ExitCode;
 
 use crate::cli::Command;
+use crate::local::with_public_url;
 use crate::output::Output;
 use crate::settings::Settings;
 
@@ -25,7 +26,11 @@ pub(crate) fn run(command: Command, settings: &Settings, output: Output) -> anyh
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let serving = matches!(command, Command::Serve | Command::Dev { .. } | Command::Db(_));
-        let verb = dispatch(command, settings, output);
+        let settings = match command {
+            Command::Serve | Command::Dev { .. } => settings.clone(),
+            _ => with_public_url(settings),
+        };
+        let verb = dispatch(command, &settings, output);
         if serving {
             return verb.await;
         }

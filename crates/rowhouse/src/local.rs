@@ -53,6 +53,25 @@ impl Lock {
     }
 }
 
+const PUBLIC_URL_FILE: &str = "public-url";
+
+/// Keeps what clients call the service, so that tokens and links of other commands are its own.
+pub(crate) fn remember_public_url(data_dir: &Path, url: &str) -> anyhow::Result<()> {
+    let path = data_dir.join(PUBLIC_URL_FILE);
+    fs::write(&path, url).with_context(|| format!("write {}", path.display()))
+}
+
+/// The settings of a command that does not serve: unless somebody chose a public URL, the one
+/// under which the data directory was served last.
+pub(crate) fn with_public_url(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    let remembered = fs::read_to_string(settings.data_dir.join(PUBLIC_URL_FILE));
+    if let (false, Ok(url)) = (settings.public_url_chosen, remembered) {
+        settings.public_url = url;
+    }
+    settings
+}
+
 /// A server to work with: one that this process runs, one that another runs, or one of the
 /// user's own.
 pub(crate) struct Server {

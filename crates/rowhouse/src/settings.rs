@@ -132,6 +132,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) base_domain: String,
     pub(crate) public_url: String,
+    /// Whether somebody set it; else it follows from where the service listens.
+    pub(crate) public_url_chosen: bool,
     pub(crate) connections: usize,
     pub(crate) statement_timeout: Duration,
     pub(crate) request_timeout: Duration,
@@ -247,6 +249,7 @@ impl SettingsArgs {
             listen,
             metrics_listen,
             base_domain: self.base_domain.unwrap_or_else(|| "localhost".into()).to_lowercase(),
+            public_url_chosen: self.public_url.is_some(),
             public_url: self.public_url.unwrap_or_else(|| format!("http://localhost:{}", listen.port())),
             connections: usize::try_from(connections).unwrap_or(16),
             statement_timeout: Duration::from_millis(statement_ms),

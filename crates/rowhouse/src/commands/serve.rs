@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Rowhouse, load_app};
-use crate::local::{Lock, prepare_data_dir};
+use crate::local::{Lock, prepare_data_dir, remember_public_url};
 use crate::output::Output;
 use crate::settings::Settings;
 
@@ -41,6 +41,7 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
     let settings = &named_after(settings, &listener)?;
+    remember_public_url(&data_dir, &settings.public_url)?;
     rowhouse_server::install_metrics();
     let rowhouse = Rowhouse::open(settings, app, "rowhouse serve").await?;
     let stop = stop_signal();

@@ -5,6 +5,7 @@ mod auth;
 mod command_line;
 mod gate;
 mod isolation;
+mod layers;
 mod openapi;
 mod process;
 mod records;

@@ -1,6 +1,7 @@
 //! A running service for tests: `rowhouse dev` on a data directory of its own, shared by the
 //! tests of this program, with the three demo tenants.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +22,9 @@ pub(crate) struct Demo {
 pub(crate) const ACME: Demo = Demo { slug: "acme", email: "ann@acme.example" };
 pub(crate) const GLOBEX: Demo = Demo { slug: "globex", email: "bob@globex.example" };
 pub(crate) const INITECH: Demo = Demo { slug: "initech", email: "cleo@initech.example" };
-pub(crate) const DEMOS: [Demo; 3] = [ACME, GLOBEX, INITECH];
+/// A second tenant in the shared tables, beside ACME.
+pub(crate) const NEIGHBOUR: Demo = Demo { slug: "demo-0001", email: "owner-0001@demo.example" };
+pub(crate) const DEMOS: [Demo; 4] = [ACME, GLOBEX, INITECH, NEIGHBOUR];
 
 /// A service and the process behind it.
 pub(crate) struct Service {
@@ -65,7 +68,9 @@ impl Service {
             std::thread::spawn(move || {
                 let directory = temporary();
                 let data_dir = directory.path().to_owned();
-                sender.send(Self::start_in(data_dir, "solar", Some(directory))).unwrap();
+                let service = Self::start_in(data_dir, "solar", Some(directory));
+                service.seed_neighbour();
+                sender.send(service).unwrap();
                 loop {
                     std::thread::park();
                 }
@@ -126,7 +131,51 @@ impl Service {
 
     /// The owner of a demo tenant.
     pub(crate) async fn owner(&self, demo: &Demo) -> Caller {
-        self.sign_in(demo.email).await
+        match demo.slug == NEIGHBOUR.slug {
+            true => self.token(demo.slug, demo.email),
+            false => self.sign_in(demo.email).await,
+        }
+    }
+
+    /// Makes the tenant that shares its tables with ACME.
+    pub(crate) fn seed_neighbour(&self) {
+        let made = self.command(&["seed", "demo", "--tenants", "1", "--rows", "200", "--placement", "pool"]);
+        assert_eq!(made["success"], true, "{made}");
+    }
+
+    /// A member, by a token from the command line.
+    pub(crate) fn token(&self, tenant: &str, email: &str) -> Caller {
+        let made = self.command(&["token", "--tenant", tenant, "--as", email]);
+        let token = made["data"]["access_token"].as_str().unwrap_or_else(|| panic!("{made}"));
+        self.anonymous().with_token(token)
+    }
+
+    /// Somebody with a role in a demo tenant. Membership by invitation comes with the identity
+    /// issue, so the test makes the rows as the platform's owner would.
+    pub(crate) async fn member(&self, demo: &Demo, role: &str) -> Caller {
+        let email = format!("{role}@{}.example", demo.slug);
+        let Place { tenant, database, .. } = self.place(demo);
+        let join = format!(
+            "insert into control.users (id, email) values (rowhouse.new_id(), '{email}') on conflict do nothing;
+             insert into control.memberships (tenant_id, user_id, role)
+             select '{tenant}', id, '{role}' from control.users where email = '{email}' on conflict do nothing;
+             select id from control.users where email = '{email}'"
+        );
+        let user = self.sql_as("rowhouse_owner", "rowhouse_control", &join).unwrap();
+        let mirror = format!(
+            "insert into rowhouse.members (tenant_id, user_id, role, email)
+             values ('{tenant}', '{user}', '{role}', '{email}') on conflict do nothing"
+        );
+        self.sql(&database, &mirror);
+        self.token(demo.slug, &email)
+    }
+
+    /// Where a demo tenant's rows live.
+    pub(crate) fn place(&self, demo: &Demo) -> Place {
+        let find = format!("select id, database, schema from control.tenants where slug = '{}'", demo.slug);
+        let found = self.sql_as("rowhouse_owner", "rowhouse_control", &find).unwrap();
+        let [tenant, database, schema] = found.split('|').collect::<Vec<_>>().try_into().unwrap();
+        Place { tenant: tenant.to_owned(), database: database.to_owned(), schema: schema.to_owned() }
     }
 
     /// Runs a command on the service's data directory and gives its JSON.
@@ -141,15 +190,21 @@ impl Service {
 impl Service {
     /// Runs SQL as the platform's owner, for what has no route yet.
     pub(crate) fn sql(&self, database: &str, sql: &str) {
+        self.sql_as("rowhouse_owner", database, sql).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Runs SQL as a role of the platform. Gives its rows as text, one a line, or the error.
+    pub(crate) fn sql_as(&self, role: &str, database: &str, sql: &str) -> Result<String, String> {
         let master = std::fs::read_to_string(self.data_dir.join("master.key")).unwrap();
         let key = rowhouse_types::MasterKey::from_base64(&master).unwrap();
-        let status = Command::new("psql")
-            .args(["-q", "-v", "ON_ERROR_STOP=1", "-U", "rowhouse_owner", "-d", database, "-c", sql, "-h"])
+        let output = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql, "-h"])
             .arg(self.data_dir.join("postgres/run"))
-            .env("PGPASSWORD", secrecy::ExposeSecret::expose_secret(&key.password("rowhouse_owner")))
-            .status()
+            .env("PGPASSWORD", secrecy::ExposeSecret::expose_secret(&key.password(role)))
+            .output()
             .unwrap();
-        assert!(status.success());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 }
 
@@ -158,6 +213,29 @@ impl Drop for Service {
         // It may have ended already; the server dies with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Where a tenant's rows live.
+pub(crate) struct Place {
+    pub(crate) tenant: String,
+    pub(crate) database: String,
+    pub(crate) schema: String,
+}
+
+impl Place {
+    /// The ids of the tenant's rows in a table, as the platform's owner sees them.
+    pub(crate) fn ids(&self, service: &Service, table: &str) -> BTreeSet<String> {
+        let Self { tenant, database, schema } = self;
+        let select = format!("select id from {schema}.{table} where tenant_id = '{tenant}'");
+        let found = service.sql_as("rowhouse_owner", database, &select).unwrap_or_default();
+        found.lines().map(str::to_owned).collect()
+    }
+
+    /// The ids of what all tenants read.
+    pub(crate) fn shared_ids(&self, service: &Service) -> BTreeSet<String> {
+        let found = service.sql_as("rowhouse_owner", &self.database, "select id from shared.panel_models").unwrap();
+        found.lines().map(str::to_owned).collect()
     }
 }
 
