@@ -2,7 +2,7 @@
 //! Needs a role with CREATEROLE and CREATEDB once; never a superuser.
 
 use secrecy::ExposeSecret;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres::error::SqlState;
 
 use crate::cluster::{ClusterSettings, ConnectAs};
@@ -59,8 +59,13 @@ async fn already_set_up(settings: &ClusterSettings, tls: &Tls) -> DatabaseResult
 }
 
 async fn server_version(client: &Client) -> DatabaseResult<i32> {
-    let row = client.query_one("select current_setting('server_version_num')::int", &[]).await?;
-    let version: i32 = row.get(0);
+    // Asked in the simple form: a pooler in transaction mode may lie between.
+    let answer = client.simple_query("show server_version_num").await?;
+    let told = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    });
+    let version: i32 = told.unwrap_or_default();
     if version < SERVER_VERSION_MIN {
         return Err(DatabaseError::Other {
             code: "server_version".into(),

@@ -113,6 +113,9 @@ impl Default for PoolLimits {
 pub struct ClusterSettings {
     /// Host, port and TLS mode; role and database are set per connection.
     pub(crate) base: Config,
+    /// A pooler in transaction mode before the server, for the service role. The owner goes past
+    /// it: its locks and long transactions need a session of their own.
+    pooler: Option<Config>,
     /// The roles and databases.
     pub roles: RoleNames,
     /// The key from which the roles' passwords are derived.
@@ -120,7 +123,7 @@ pub struct ClusterSettings {
     /// Bounds.
     pub limits: PoolLimits,
     /// False behind a pooler in transaction mode that knows no prepared statements
-    /// (pgbouncer before 1.21).
+    /// (pgbouncer before 1.21). It concerns the service role.
     pub prepared_statements: bool,
     /// False behind a pooler that hangs on pipelined statements (Supavisor in transaction mode).
     pub pipelining: bool,
@@ -145,7 +148,32 @@ impl ClusterSettings {
     }
 
     pub(crate) fn from_config(base: Config, roles: RoleNames, master_key: MasterKey) -> Self {
-        Self { base, roles, master_key, limits: PoolLimits::default(), prepared_statements: true, pipelining: true }
+        Self {
+            base,
+            pooler: None,
+            roles,
+            master_key,
+            limits: PoolLimits::default(),
+            prepared_statements: true,
+            pipelining: true,
+        }
+    }
+
+    /// The same server behind a pooler, which the service role uses. Of the URL only host, port
+    /// and TLS mode count.
+    ///
+    /// # Errors
+    /// The URL's fault, in words, without its password.
+    pub fn behind_pooler(mut self, url: &str) -> Result<Self, String> {
+        let pooler: Config = url.parse().map_err(|error| format!("the pooler's URL cannot be read: {error}"))?;
+        self.pooler = Some(pooler);
+        Ok(self)
+    }
+
+    /// Whether a role's statements may be prepared.
+    pub(crate) fn prepares(&self, role: ConnectAs) -> bool {
+        // Without a pooler's own URL the database URL may be one, and both roles go through it.
+        self.prepared_statements || (role == ConnectAs::Owner && self.pooler.is_some())
     }
 
     /// The driver's configuration for one role and database.
@@ -154,7 +182,8 @@ impl ClusterSettings {
             ConnectAs::Owner => self.roles.owner(),
             ConnectAs::Service => self.roles.service(),
         };
-        let mut config = self.base.clone();
+        let through = if role == ConnectAs::Service { self.pooler.as_ref() } else { None };
+        let mut config = through.unwrap_or(&self.base).clone();
         config
             .password(self.master_key.password(&name).expose_secret())
             .user(name)

@@ -103,7 +103,7 @@ impl Connector {
             tls: tls.for_config(&config),
             config,
             statements_cached_max: settings
-                .prepared_statements
+                .prepares(role)
                 .then(|| NonZeroUsize::new(settings.limits.statements_cached_max).unwrap_or(NonZeroUsize::MIN)),
             pipelining: settings.pipelining,
         }

@@ -9,7 +9,7 @@ use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{SecurityEvent, SecurityEventKind};
-use rowhouse_identity::{Claims, OperatorClaims};
+use rowhouse_identity::{Claims, OperatorClaims, OperatorRole};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
@@ -74,6 +74,9 @@ impl FromRequestParts<ServerState> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let claims = state.identity.verify_operator_token(bearer(&parts.headers)?).await?;
+        if claims.role == OperatorRole::Support && !parts.method.is_safe() {
+            return Err(Failure(ApiError::permission_denied("Operators of the role support may look, but not change.")));
+        }
         Ok(Self { claims })
     }
 }

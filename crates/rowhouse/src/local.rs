@@ -141,19 +141,22 @@ pub(crate) fn open(settings: &Settings, command: &str) -> anyhow::Result<Server>
     let roles = RoleNames::new(&settings.instance);
     if let Some(url) = &settings.database_url {
         let cluster = ClusterSettings::from_url(url, roles, master_key).map_err(anyhow::Error::msg)?;
-        return Ok(Server { settings: tuned(cluster, settings), managed: None });
+        return Ok(Server { settings: tuned(cluster, settings)?, managed: None });
     }
     let managed = start_or_attach(settings, &data_dir, command)?;
     let cluster = ManagedServer::settings(&data_dir, roles, master_key)?;
-    Ok(Server { settings: tuned(cluster, settings), managed })
+    Ok(Server { settings: tuned(cluster, settings)?, managed })
 }
 
-fn tuned(mut cluster: ClusterSettings, settings: &Settings) -> ClusterSettings {
+fn tuned(mut cluster: ClusterSettings, settings: &Settings) -> anyhow::Result<ClusterSettings> {
+    if let Some(url) = &settings.pooler_url {
+        cluster = cluster.behind_pooler(url).map_err(anyhow::Error::msg)?;
+    }
     cluster.limits.service_connections_max = settings.connections;
     cluster.limits.statement = settings.statement_timeout;
     cluster.prepared_statements = settings.prepared_statements;
     cluster.pipelining = settings.pipelining;
-    cluster
+    Ok(cluster)
 }
 
 fn start_or_attach(

@@ -75,6 +75,11 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_BODY_BYTES", global = true, value_name = "BYTES", help_heading = "Settings")]
     pub(crate) body_bytes: Option<String>,
 
+    /// A pooler in transaction mode before the server: the service role goes through it, migrations
+    /// do not
+    #[arg(long, env = "ROWHOUSE_POOLER_URL", global = true, value_name = "URL", help_heading = "Settings")]
+    pub(crate) pooler_url: Option<String>,
+
     /// "off" behind a pooler in transaction mode without prepared statements [default: on]
     #[arg(long, env = "ROWHOUSE_PREPARED_STATEMENTS", global = true, value_name = "on|off", help_heading = "Settings")]
     pub(crate) prepared_statements: Option<String>,
@@ -112,6 +117,7 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "statement_timeout_ms",
     "request_timeout_ms",
     "body_bytes",
+    "pooler_url",
     "prepared_statements",
     "pipelining",
     "warm",
@@ -138,6 +144,7 @@ pub(crate) struct Settings {
     pub(crate) statement_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
+    pub(crate) pooler_url: Option<String>,
     pub(crate) prepared_statements: bool,
     pub(crate) pipelining: bool,
     pub(crate) warm: usize,
@@ -255,6 +262,7 @@ impl SettingsArgs {
             statement_timeout: Duration::from_millis(statement_ms),
             request_timeout: Duration::from_millis(request_ms),
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
+            pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),
             pipelining: judge.switch("pipelining", self.pipelining.as_deref()),
             warm: usize::try_from(warm).unwrap_or(2),

@@ -110,6 +110,25 @@ async fn a_suspended_tenant_is_refused_until_it_is_reactivated() {
 }
 
 #[tokio::test]
+async fn an_operator_who_may_only_look_changes_nothing() {
+    let service = Service::shared();
+    let operator = service.anonymous().with_token(&operator(service, "looker").await);
+    let caller = service.anonymous().with_token(&sign_up(service, "looked-at").await);
+    let slug = caller.get("/api/auth/me").await.text("/data/tenant/slug");
+    service.sql("rowhouse_control", "update control.operators set role = 'support' where email like 'looker@%'");
+    assert_eq!(operator.get(&format!("/api/admin/tenants/{slug}")).await.status, 200);
+    let body = json!({ "name": "New", "slug": "made-by-looker", "admin_email": "a@new.example" });
+    for refused in [
+        operator.post(&format!("/api/admin/tenants/{slug}/suspend"), &json!({})).await,
+        operator.delete(&format!("/api/admin/tenants/{slug}")).await,
+        operator.post("/api/admin/tenants", &body).await,
+    ] {
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "permission_denied"), "{}", refused.body);
+    }
+    assert_eq!(caller.get("/api/leads").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_operator_makes_a_tenant_whose_administrator_accepts_the_invitation() {
     let service = Service::shared();
     let operator = service.anonymous().with_token(&operator(service, "maker").await);

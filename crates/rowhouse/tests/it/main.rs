@@ -7,6 +7,7 @@ mod gate;
 mod isolation;
 mod layers;
 mod openapi;
+mod pooler;
 mod process;
 mod records;
 mod service;

@@ -87,9 +87,21 @@ impl Service {
     }
 
     pub(crate) fn start_in(data_dir: PathBuf, app: &str, directory: Option<TempDir>) -> Self {
+        Self::start_with(data_dir, app, directory, &[])
+    }
+
+    /// The same data served by a new process with other settings.
+    pub(crate) fn restart(mut self, app: &str, arguments: &[&str]) -> Self {
+        self.signal("-TERM");
+        assert!(self.wait().success());
+        Self::start_with(self.data_dir.clone(), app, self._directory.take(), arguments)
+    }
+
+    fn start_with(data_dir: PathBuf, app: &str, directory: Option<TempDir>, arguments: &[&str]) -> Self {
         let mut child = rowhouse(&data_dir)
             .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rows", "200", "--app"])
             .arg(app_dir(app))
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(data_dir.join("stderr.log")).unwrap())
             .spawn()
@@ -193,14 +205,25 @@ impl Service {
         self.sql_as("rowhouse_owner", database, sql).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Runs SQL as a role of the platform. Gives its rows as text, one a line, or the error.
-    pub(crate) fn sql_as(&self, role: &str, database: &str, sql: &str) -> Result<String, String> {
+    /// A role's password.
+    pub(crate) fn password(&self, role: &str) -> String {
         let master = std::fs::read_to_string(self.data_dir.join("master.key")).unwrap();
         let key = rowhouse_types::MasterKey::from_base64(&master).unwrap();
+        secrecy::ExposeSecret::expose_secret(&key.password(role)).to_owned()
+    }
+
+    /// Runs SQL as a role of the platform. Gives its rows as text, one a line, or the error.
+    pub(crate) fn sql_as(&self, role: &str, database: &str, sql: &str) -> Result<String, String> {
+        self.sql_at(&self.data_dir.join("postgres/run"), 5432, role, database, sql)
+    }
+
+    /// The same where somebody else listens: a pooler.
+    pub(crate) fn sql_at(&self, host: &Path, port: u16, role: &str, database: &str, sql: &str) -> Result<String, String> {
         let output = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql, "-h"])
-            .arg(self.data_dir.join("postgres/run"))
-            .env("PGPASSWORD", secrecy::ExposeSecret::expose_secret(&key.password(role)))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql])
+            .args(["-p", &port.to_string(), "-h"])
+            .arg(host)
+            .env("PGPASSWORD", self.password(role))
             .output()
             .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
