@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use deadpool::managed::Object;
-use futures_util::future::{join_all, join3};
+use futures_util::future::{FutureExt as _, join_all, join3};
 use rowhouse_types::TenantId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
 
 use crate::authority::Location;
-use crate::connection::Connector;
+use crate::connection::{Connection, Connector};
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
 use crate::quote_identifier;
@@ -97,19 +97,15 @@ impl TenantConnection {
 
     /// The same, one by one, for poolers that cannot pipeline.
     async fn run_in_turn(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
+        let unfinished = Unfinished(Some(&self.connection));
         self.connection.batch(&self.begin).await?;
         let mut results = Vec::with_capacity(statements.len());
         for statement in statements {
             let prepared = self.connection.prepare(statement.sql).await?;
-            match self.connection.query(statement.sql, prepared.as_ref(), statement.params).await {
-                Ok(rows) => results.push(rows),
-                Err(error) => {
-                    self.connection.batch("rollback").await?;
-                    return Err(error);
-                }
-            }
+            results.push(self.connection.query(statement.sql, prepared.as_ref(), statement.params).await?);
         }
         self.connection.batch("commit").await?;
+        unfinished.end();
         Ok(results)
     }
 
@@ -119,6 +115,26 @@ impl TenantConnection {
         let transaction = TenantTx { connection: Some(self) };
         transaction.get().connection.batch(&transaction.get().begin).await?;
         Ok(transaction)
+    }
+}
+
+/// A transaction whose statements are sent one by one. If its request fails, or is dropped
+/// between two of them, the connection would go back to its pool in the middle of it, with the
+/// tenant set and locks held: so the rollback is sent first.
+struct Unfinished<'a>(Option<&'a Connection>);
+
+impl Unfinished<'_> {
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0 {
+            // The first poll sends it; whatever is sent later comes behind it.
+            let _ = connection.batch("rollback").now_or_never();
+        }
     }
 }
 

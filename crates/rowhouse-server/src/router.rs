@@ -43,6 +43,7 @@ pub fn router(state: ServerState) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn(trace::surround))
+        .layer(middleware::from_fn(trace::carry_through))
         .layer(CompressionLayer::new())
         .layer(fixed(header::CACHE_CONTROL, "private, no-store"))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

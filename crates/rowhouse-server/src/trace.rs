@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use rowhouse_types::{ErrorCode, TenantId, UserId};
 
 use crate::envelope::{failure_of, write_failure};
@@ -25,6 +25,18 @@ pub(crate) struct Facts {
 
 /// The facts of the running request, in its extensions.
 pub(crate) type SharedFacts = Arc<Facts>;
+
+/// Carries a write to its end although its client has gone away: hyper drops a request whose
+/// connection is closed, wherever it stands. A sign-up would stay half a tenant until its lease
+/// has run out, and a tenant would be suspended without its entry in the audit log. A read that
+/// nobody waits for may be dropped.
+pub(crate) async fn carry_through(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    // Panics are caught inside, and nobody aborts the task.
+    tokio::spawn(next.run(request)).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
 
 /// The middleware around everything.
 pub(crate) async fn surround(mut request: Request, next: Next) -> Response {

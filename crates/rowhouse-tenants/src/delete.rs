@@ -44,7 +44,7 @@ impl Tenants {
             place: Place::of(&tenant.location),
         };
         let saga = DeleteSaga::new(self);
-        let outcome = self.engine.run(&saga, tenant.slug.as_str(), Some(id), state).await;
+        let outcome = self.drive(saga, &tenant.slug, id, state).await;
         self.registry.forget(tenant.id, tenant.slug.as_str()).await;
         match outcome {
             Ok(_) => Ok(()),

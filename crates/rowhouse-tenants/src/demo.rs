@@ -1,6 +1,7 @@
 //! Demo tenants and their rows: the same on every machine. For development only.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rowhouse_postgres::{DatabaseResult, params};
@@ -8,7 +9,7 @@ use rowhouse_types::{ApiError, EmailAddress, ErrorCode, Slug};
 
 use crate::provision::{Provision, ProvisionOwner};
 use crate::service::Tenants;
-use crate::tenant::{Placement, Tenant};
+use crate::tenant::{Placement, Tenant, TenantStatus};
 
 /// The demo tenants of `rowhouse dev`: one in each placement.
 const DEMO: [(&str, &str, &str, &str, Placement); 3] = [
@@ -18,6 +19,9 @@ const DEMO: [(&str, &str, &str, &str, Placement); 3] = [
 ];
 /// Seeds that run at a time: as many as PostgreSQL can have cores for on a laptop.
 const PARALLEL: usize = 4;
+/// How long a tenant that is half made is waited for: longer than a dead process's lease.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
+const WHOLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A demo tenant and its owner.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl Tenants {
     pub async fn ensure_demo(self: &Arc<Self>, password: &str, rows: u32) -> Result<Vec<DemoTenant>, ApiError> {
         let making = DEMO.map(|(slug, name, first_name, last_name, placement)| async move {
             let email = format!("{}@{slug}.example", first_name.to_lowercase());
-            let found = self.find(slug).await?;
+            let found = self.find_whole(slug).await?;
             let created = found.is_none();
             let tenant = match found {
                 Some(tenant) => tenant,
@@ -56,6 +60,24 @@ impl Tenants {
             Ok::<_, ApiError>(DemoTenant { tenant, email, created })
         });
         futures_util::future::try_join_all(making).await
+    }
+
+    /// The tenant of this slug, once it is whole. One that a killed run left half made is taken
+    /// over as soon as that run's lease has ended.
+    async fn find_whole(&self, slug: &str) -> Result<Option<Arc<Tenant>>, ApiError> {
+        let patience = Instant::now() + WHOLE_TIMEOUT;
+        loop {
+            let found = self.find(slug).await?;
+            let Some(half) = found.as_ref().filter(|tenant| tenant.status == TenantStatus::Provisioning) else {
+                return Ok(found);
+            };
+            if Instant::now() > patience {
+                return Err(ApiError::conflict(format!("The tenant {slug} is being set up. Try again in a moment.")));
+            }
+            self.resume_operations().await?;
+            self.registry.forget(half.id, slug).await;
+            tokio::time::sleep(WHOLE_INTERVAL).await;
+        }
     }
 
     /// Runs the demo seed unless it has run before: a run that was interrupted between a tenant
@@ -116,7 +138,7 @@ impl Tenants {
 
     async fn demo_tenant(self: &Arc<Self>, number: u32, placement: Placement, rows: u32) -> Result<String, ApiError> {
         let slug: Slug = format!("demo-{number:04}").parse().map_err(ApiError::internal)?;
-        let tenant = match self.find(slug.as_str()).await? {
+        let tenant = match self.find_whole(slug.as_str()).await? {
             Some(tenant) => tenant,
             None => {
                 let email = format!("owner-{number:04}@demo.example");

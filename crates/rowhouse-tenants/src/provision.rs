@@ -80,7 +80,7 @@ impl Tenants {
         let done = loop {
             let (slug, tenant, mut again) = (state.slug.clone(), state.tenant, state.clone());
             let saga = ProvisionSaga::new(self);
-            match self.engine.run(&saga, slug.as_str(), Some(tenant), state).await.map_err(ApiError::from) {
+            match self.drive(saga, &slug, tenant, state).await.map_err(ApiError::from) {
                 Ok(done) => break done,
                 Err(error) if is_slug_taken(&error) => {
                     let free = self.free_slug(&slug).await?;

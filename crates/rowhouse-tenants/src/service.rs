@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rowhouse_app::{App, AppError, AppModel, Severity, check, compile};
 use rowhouse_identity::Identity;
-use rowhouse_jobs::{Engine, ListSagas, SagaOut};
+use rowhouse_jobs::{Engine, ListSagas, Saga, SagaFailure, SagaOut};
 use rowhouse_postgres::{
     Authorities, DatabaseError, DatabaseResult, Databases, SystemAuthority, SystemConnection, TenantAuthority, params,
 };
-use rowhouse_types::{ApiError, SagaId};
+use rowhouse_types::{ApiError, SagaId, Slug, TenantId};
 use tokio::sync::{Mutex, Notify, OnceCell};
+use tokio_util::task::TaskTracker;
 
 use crate::delete::{DeleteSaga, SweepSaga};
 use crate::migrate::Ground;
@@ -87,6 +88,8 @@ pub struct Tenants {
     pub(crate) template: Mutex<Option<Template>>,
     /// Told when a prepared place was taken.
     pub(crate) taken: Notify,
+    /// Operations that were begun here, whether or not somebody still waits for them.
+    under_way: TaskTracker,
     model: ArcSwap<AppModel>,
 }
 
@@ -128,6 +131,7 @@ impl Tenants {
             recipe: OnceCell::new(),
             template: Mutex::default(),
             taken: Notify::new(),
+            under_way: TaskTracker::new(),
             model: ArcSwap::from_pointee(nothing),
         });
         tenants.engine.register(Arc::new(ProvisionSaga::new(&tenants)));
@@ -198,6 +202,31 @@ impl Tenants {
     /// Takes over interrupted operations once; gives how many.
     pub async fn resume_operations(&self) -> DatabaseResult<usize> {
         self.engine.take_over().await
+    }
+
+    /// Runs a new saga in a task of its own: a client who goes away, or Ctrl-C, drops its caller at
+    /// any moment, and would leave half a tenant under a lease that nobody serves.
+    pub(crate) async fn drive<S: Saga>(
+        self: &Arc<Self>,
+        saga: S,
+        slug: &Slug,
+        tenant: TenantId,
+        state: S::State,
+    ) -> Result<S::State, SagaFailure> {
+        let (tenants, slug) = (self.clone(), slug.clone());
+        let driven = async move { tenants.engine.run(&saga, slug.as_str(), Some(tenant), state).await };
+        match self.under_way.spawn(driven).await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // Only a runtime that ends cancels the task; the next process takes the saga over.
+            Err(Err(_)) => Err(SagaFailure::LeaseLost),
+        }
+    }
+
+    /// Waits for the operations that were begun here, before the process ends.
+    pub async fn finish(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
     }
 
     /// Works in the background until dropped: interrupted operations, prepared places.

@@ -13,6 +13,7 @@ mod token;
 use std::process::ExitCode;
 
 use crate::cli::Command;
+use crate::compose::Interrupted;
 use crate::local::with_public_url;
 use crate::output::Output;
 use crate::settings::Settings;
@@ -20,26 +21,34 @@ use crate::settings::Settings;
 /// Interrupted by the person: the shell's number for it.
 const INTERRUPTED: u8 = 130;
 
-/// Runs one verb on a runtime of its own. Ctrl-C ends every verb but the serving ones, which
-/// end in order by themselves.
+/// Runs one verb on a runtime of its own. Ctrl-C ends it where it is, but for those that serve or
+/// begin operations: they end in order by themselves.
 pub(crate) fn run(command: Command, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let serving = matches!(command, Command::Serve | Command::Dev { .. } | Command::Db(_));
+        let in_order = matches!(
+            command,
+            Command::Serve | Command::Dev { .. } | Command::Db(_) | Command::Tenant(_) | Command::Seed(_)
+        );
         let settings = match command {
             Command::Serve | Command::Dev { .. } => settings.clone(),
             _ => with_public_url(settings),
         };
         let verb = dispatch(command, &settings, output);
-        if serving {
-            return verb.await;
-        }
-        tokio::select! {
-            outcome = verb => outcome,
-            _ = tokio::signal::ctrl_c() => {
-                output.message("interrupted; what was finished stays, what was begun goes on when the command is run again");
+        let outcome = if in_order {
+            verb.await
+        } else {
+            tokio::select! {
+                outcome = verb => outcome,
+                _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+            }
+        };
+        match outcome {
+            Err(error) if error.is::<Interrupted>() => {
+                output.message(&error.to_string());
                 Ok(ExitCode::from(INTERRUPTED))
             }
+            outcome => outcome,
         }
     })
 }

@@ -2,10 +2,11 @@
 //! together. The only place where they meet.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use rowhouse_app::App;
+use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
 use rowhouse_identity::{Identity, IdentitySettings};
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
@@ -13,6 +14,7 @@ use rowhouse_records::Records;
 use rowhouse_server::{ServerSettings, ServerState, Services};
 use rowhouse_tenants::{Tenants, TenantsSettings};
 use rowhouse_types::MasterKey;
+use tokio::signal::ctrl_c;
 
 use crate::local::{self, Server};
 use crate::settings::Settings;
@@ -58,13 +60,29 @@ pub(crate) struct Rowhouse {
     pub(crate) audit: Audit,
 }
 
+/// A person pressed Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; what was finished stays, and running the command again goes on from there")]
+pub(crate) struct Interrupted;
+
 /// Loads the app that the settings name.
 pub(crate) fn load_app(settings: &Settings) -> anyhow::Result<App> {
     let directory = settings.app.as_deref().unwrap_or_else(|| Path::new("."));
     App::load(directory).with_context(|| match settings.app {
+        Some(_) if !directory.exists() => format!("there is no app {}.{}", directory.display(), app_hint(directory)),
         Some(_) => format!("the app in {} cannot be used", directory.display()),
         None => "no app was named with --app, and the current directory holds none that can be used".to_owned(),
     })
+}
+
+/// The apps beside a directory that is not there: one of them may be meant.
+fn app_hint(directory: &Path) -> String {
+    let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { return String::new() };
+    let beside = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let entries = std::fs::read_dir(beside).into_iter().flatten().flatten();
+    let apps = entries.filter(|entry| entry.path().join(MANIFEST_FILE).exists());
+    let names: Vec<String> = apps.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    rowhouse_types::did_you_mean(name, names.iter().map(String::as_str))
 }
 
 impl Rowhouse {
@@ -117,8 +135,32 @@ impl Rowhouse {
         ServerState::new(http, services)
     }
 
-    /// Writes out what is still in memory, then closes the databases.
+    /// Opens everything, does a verb's work and closes. Ctrl-C ends the work, but not the
+    /// operations that it has begun; a second one ends those too.
+    pub(crate) async fn work(
+        settings: &Settings,
+        command: &str,
+        work: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
+    ) -> anyhow::Result<ExitCode> {
+        let rowhouse = tokio::select! {
+            opened = Self::open(settings, load_app(settings)?, command) => opened?,
+            _ = ctrl_c() => return Err(Interrupted.into()),
+        };
+        let outcome = tokio::select! {
+            outcome = work(&rowhouse) => outcome,
+            _ = ctrl_c() => {
+                tokio::select! { () = rowhouse.close() => {}, _ = ctrl_c() => {} }
+                return Err(Interrupted.into());
+            }
+        };
+        rowhouse.close().await;
+        outcome
+    }
+
+    /// Brings to their end the operations that were begun, writes out what is still in memory,
+    /// then closes the databases.
     pub(crate) async fn close(self) {
+        self.tenants.finish().await;
         self.audit.flush().await;
         self.ground.close().await;
     }

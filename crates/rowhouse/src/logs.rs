@@ -7,6 +7,13 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::Command;
 use crate::settings::{LogFormat, Settings};
 
+/// Whether stderr may be coloured: it is a person's terminal, and nobody said no.
+fn colours_wanted() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    std::io::stderr().is_terminal() && !refused && !dumb
+}
+
 /// Starts logging. Short commands log warnings only: what they did is their result.
 pub(crate) fn start(settings: &Settings, command: &Command) {
     let serving = matches!(command, Command::Serve | Command::Dev { .. });
@@ -19,7 +26,8 @@ pub(crate) fn start(settings: &Settings, command: &Command) {
         Some(format) => format == LogFormat::Pretty,
         None => std::io::stderr().is_terminal(),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours_wanted());
     if pretty {
         lines.with_target(false).compact().init();
     } else {

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rowhouse_types::ErrorCode;
 
 use crate::cli::Cli;
 use crate::output::Output;
@@ -27,10 +28,7 @@ const WRONG_USE: u8 = 2;
 fn main() -> ExitCode {
     let (cli, output) = match parse(std::env::args_os().collect()) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            Output { json: false, quiet: false }.failure(&error.into());
-            return ExitCode::from(WRONG_USE);
-        }
+        Err(code) => return code,
     };
     let settings = match cli.settings.clone().resolve() {
         Ok(settings) => settings,
@@ -51,19 +49,40 @@ fn main() -> ExitCode {
 
 /// Parses the command line, with the config file's values as defaults: flags and environment
 /// variables are stronger.
-fn parse(line: Vec<OsString>) -> Result<(Cli, Output), SettingsError> {
+///
+/// # Errors
+/// What was wrong has been told, and this is the exit code: also 0, for `--help`.
+fn parse(line: Vec<OsString>) -> Result<(Cli, Output), ExitCode> {
+    // The line may be the very thing that cannot be read, and a script still wants its document.
+    let json = line.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    let unread = Output { json, quiet: false };
+    let command = with_config(&line).map_err(|error| {
+        unread.failure(&error.into());
+        ExitCode::from(WRONG_USE)
+    })?;
+    let parsed = command.try_get_matches_from(line).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = parsed.map_err(|error| {
+        if error.use_stderr() {
+            unread.refusal(ErrorCode::InvalidRequest.as_str(), error.render().to_string().trim_end());
+        }
+        // Where stderr is closed there is nobody to tell.
+        let _ = error.print();
+        u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+    })?;
+    let output = Output { json: cli.json, quiet: cli.quiet };
+    Ok((cli, output))
+}
+
+/// The command line's grammar, with the config file's values as defaults.
+fn with_config(line: &[OsString]) -> Result<clap::Command, SettingsError> {
     let mut command = Cli::command();
-    let named = named_config(&line);
-    let path = named.clone().or_else(|| Path::new(CONFIG_FILE).exists().then(|| CONFIG_FILE.into()));
+    let path = named_config(line).or_else(|| Path::new(CONFIG_FILE).exists().then(|| CONFIG_FILE.into()));
     if let Some(path) = path {
         for (key, value) in read_config(Path::new(&path))? {
             command = command.mut_arg(key, |argument| argument.default_value(value));
         }
     }
-    let matches = command.get_matches_from(line);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let output = Output { json: cli.json, quiet: cli.quiet };
-    Ok((cli, output))
+    Ok(command)
 }
 
 /// The config file named by flag or environment, looked up before the real parse.

@@ -2,10 +2,13 @@
 //! `--json`); messages, progress and errors go to stderr.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use rowhouse_types::{ApiError, ErrorCode};
 use serde_json::{Value, json};
+
+use crate::settings::SettingsError;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +28,11 @@ impl Output {
     /// A result: the data with `--json`, else the text made from it.
     pub(crate) fn result(self, data: &Value, text: impl FnOnce() -> String) {
         if self.json {
-            println!("{}", json!({ "success": true, "data": data }));
+            print(&json!({ "success": true, "data": data }).to_string());
         } else {
             let text = text();
             if !text.is_empty() {
-                println!("{}", text.trim_end());
+                print(text.trim_end());
             }
         }
     }
@@ -43,12 +46,29 @@ impl Output {
 
     /// The end of a command that failed.
     pub(crate) fn failure(self, error: &anyhow::Error) {
-        let code = error.downcast_ref::<rowhouse_types::ApiError>().map_or("failed", |api| api.code.as_str());
-        if self.json {
-            let message = chain(error);
-            println!("{}", json!({ "success": false, "error": { "code": code, "message": message, "details": [] } }));
-        }
+        let wrong_use = error.is::<SettingsError>().then_some(ErrorCode::InvalidRequest);
+        let code = error.downcast_ref::<ApiError>().map(|api| api.code).or(wrong_use);
+        let code = code.map_or("failed", ErrorCode::as_str);
+        self.refusal(code, &chain(error));
         eprintln!("error: {}", chain(error));
+    }
+
+    /// The document of a command that failed; text for people goes to stderr beside it.
+    pub(crate) fn refusal(self, code: &str, message: &str) {
+        if self.json {
+            print(
+                &json!({ "success": false, "error": { "code": code, "message": message, "details": [] } }).to_string(),
+            );
+        }
+    }
+}
+
+/// Writes a line to stdout. A reader that has seen enough (`| head`) closes the pipe; that is no
+/// fault, and what it did not read is not missed.
+fn print(line: &str) {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => panic!("cannot write to stdout: {error}"),
+        Ok(()) | Err(_) => {}
     }
 }
 

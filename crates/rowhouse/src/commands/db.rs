@@ -1,18 +1,23 @@
 //! `rowhouse db …`: the embedded PostgreSQL.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use rowhouse_postgres::ManagedServer;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DbCommand;
 use crate::compose::{Rowhouse, load_app};
 use crate::local::{self, Lock, prepare_data_dir};
 use crate::output::Output;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
+
+/// The port that belongs to the socket; nothing listens on a network.
+const PORT: u16 = 5432;
 
 pub(super) async fn run(command: DbCommand, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     if settings.database_url.is_some() && !matches!(command, DbCommand::Psql { .. }) {
@@ -22,6 +27,10 @@ pub(super) async fn run(command: DbCommand, settings: &Settings, output: Output)
         DbCommand::Start => start(settings, output).await,
         DbCommand::Stop => stop(settings, output),
         DbCommand::Status => status(settings, output),
+        DbCommand::Psql { .. } if output.json => {
+            let message = "db psql prints what psql prints, so it has no --json; psql has: -- --csv -c 'select …'";
+            Err(SettingsError(vec![message.into()]).into())
+        }
         DbCommand::Psql { tenant, arguments } => psql(settings, tenant, &arguments).await,
     }
 }
@@ -32,8 +41,12 @@ async fn start(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> 
     if !server.is_managed_here() {
         bail!("the embedded PostgreSQL runs already; see: rowhouse db status");
     }
+    if output.json {
+        let socket = socket_directory(&prepare_data_dir(&settings.data_dir)?);
+        output.result(&json!({ "running": true, "socket": socket, "port": PORT }), String::new);
+    }
     output.message(&format!("PostgreSQL is ready at {}; Ctrl-C stops it", server.settings.address()));
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -64,13 +77,18 @@ fn stop(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The directory of the server's socket.
+fn socket_directory(data_dir: &Path) -> String {
+    data_dir.join("postgres/run").display().to_string()
+}
+
 fn status(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     let data_dir = prepare_data_dir(&settings.data_dir)?;
     let running = ManagedServer::is_running(&data_dir);
-    let socket = data_dir.join("postgres/run").display().to_string();
-    output.result(&json!({ "running": running, "socket": socket, "port": 5432 }), || {
+    let socket = socket_directory(&data_dir);
+    output.result(&json!({ "running": running, "socket": socket, "port": PORT }), || {
         if running {
-            format!("running; socket {socket}, port 5432; open it with: rowhouse db psql")
+            format!("running; socket {socket}, port {PORT}; open it with: rowhouse db psql")
         } else {
             "not running".to_owned()
         }
@@ -96,6 +114,8 @@ async fn psql(settings: &Settings, tenant: Option<String>, arguments: &[String])
     };
     let opening = settings.clone();
     let server = tokio::task::spawn_blocking(move || local::open(&opening, "rowhouse db psql")).await??;
+    // On a server that no other command has used yet there is nobody to connect as.
+    rowhouse_postgres::bootstrap(&server.settings).await?;
     let roles = &server.settings.roles;
     let user = if location.is_some() { roles.service() } else { roles.owner() };
     let database = location.as_ref().map_or_else(|| roles.data_database(), |location| location.database.to_string());
@@ -108,7 +128,9 @@ async fn psql(settings: &Settings, tenant: Option<String>, arguments: &[String])
         .env("PGPASSWORD", server.settings.master_key.password(&user).expose_secret())
         .env("PGOPTIONS", options);
     if server.is_managed_here() {
-        // The server must outlive psql, so this process stays.
+        // The server must outlive psql, so this process stays, also when Ctrl-C reaches both:
+        // there it takes back a statement and is no reason to end.
+        let _interrupts = signal(SignalKind::interrupt())?;
         let status = tokio::task::spawn_blocking(move || command.status()).await?.context("run psql")?;
         tokio::task::spawn_blocking(move || server.stop()).await?;
         return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -43,8 +43,13 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     let settings = &named_after(settings, &listener)?;
     remember_public_url(&data_dir, &settings.public_url)?;
     rowhouse_server::install_metrics();
-    let rowhouse = Rowhouse::open(settings, app, "rowhouse serve").await?;
     let stop = stop_signal();
+    // A signal may come while it starts: the start ends where it is, and the next one goes on.
+    let rowhouse = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+        opened = Rowhouse::open(settings, app, "rowhouse serve") => opened?,
+    };
     let outcome = serve_until(&rowhouse, listener, settings, output, demo_rows, started, &stop).await;
     output.message("stopping");
     rowhouse.close().await;
@@ -70,11 +75,10 @@ async fn serve_until(
     started: Instant,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    prove_isolation(rowhouse).await?;
-    bring_forward(rowhouse, output).await?;
-    let demo = match demo_rows {
-        Some(rows) => rowhouse.tenants.ensure_demo(DEMO_PASSWORD, rows).await?,
-        None => Vec::new(),
+    let demo = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        ready = make_ready(rowhouse, output, demo_rows) => ready?,
     };
     let background = tokio::spawn(rowhouse.tenants.clone().run_background());
     let state = rowhouse.server_state(settings);
@@ -88,6 +92,17 @@ async fn serve_until(
     let served = rowhouse_server::serve(listener, rowhouse_server::router(state), stop.clone()).await;
     background.abort();
     Ok(served?)
+}
+
+/// All that must be so before the first request. Dropped midway it leaves nothing that the next
+/// start does not bring to its end.
+async fn make_ready(rowhouse: &Rowhouse, output: Output, demo_rows: Option<u32>) -> anyhow::Result<Vec<DemoTenant>> {
+    prove_isolation(rowhouse).await?;
+    bring_forward(rowhouse, output).await?;
+    match demo_rows {
+        Some(rows) => Ok(rowhouse.tenants.ensure_demo(DEMO_PASSWORD, rows).await?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Nothing is served before two tenants have been shown not to see each other on this server.

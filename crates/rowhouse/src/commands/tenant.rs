@@ -10,7 +10,7 @@ use rowhouse_types::{ApiError, EmailAddress, Slug};
 use serde_json::{Value, json};
 
 use crate::cli::{PlacementArg, TenantCommand};
-use crate::compose::{Rowhouse, load_app};
+use crate::compose::Rowhouse;
 use crate::output::{Output, table};
 use crate::settings::Settings;
 
@@ -25,10 +25,8 @@ impl From<PlacementArg> for Placement {
 }
 
 pub(super) async fn run(command: TenantCommand, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
-    let rowhouse = Rowhouse::open(settings, load_app(settings)?, "rowhouse tenant").await?;
-    let outcome = dispatch(command, &rowhouse, settings, output).await;
-    rowhouse.close().await;
-    outcome
+    Rowhouse::work(settings, "rowhouse tenant", async |rowhouse| dispatch(command, rowhouse, settings, output).await)
+        .await
 }
 
 async fn dispatch(

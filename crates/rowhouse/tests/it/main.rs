@@ -11,3 +11,4 @@ mod pooler;
 mod process;
 mod records;
 mod service;
+mod terminal;
