@@ -17,6 +17,7 @@ use rowhouse_types::MasterKey;
 use tokio::signal::ctrl_c;
 
 use crate::local::{self, Server};
+use crate::output::Output;
 use crate::settings::Settings;
 
 /// A server with its databases, without an app.
@@ -139,6 +140,7 @@ impl Rowhouse {
     /// operations that it has begun; a second one ends those too.
     pub(crate) async fn work(
         settings: &Settings,
+        output: Output,
         command: &str,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
     ) -> anyhow::Result<ExitCode> {
@@ -149,6 +151,7 @@ impl Rowhouse {
         let outcome = tokio::select! {
             outcome = work(&rowhouse) => outcome,
             _ = ctrl_c() => {
+                output.message("bringing to its end what was begun; Ctrl-C again leaves it for the next run");
                 tokio::select! { () = rowhouse.close() => {}, _ = ctrl_c() => {} }
                 return Err(Interrupted.into());
             }

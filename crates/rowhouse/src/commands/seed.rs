@@ -13,7 +13,7 @@ use crate::settings::Settings;
 pub(super) async fn run(command: SeedCommand, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     let SeedCommand::Demo { tenants, rows, placement } = command;
     let made = async |rowhouse: &Rowhouse| made(rowhouse, output, tenants, rows, placement).await;
-    Rowhouse::work(settings, "rowhouse seed", made).await
+    Rowhouse::work(settings, output, "rowhouse seed", made).await
 }
 
 async fn made(

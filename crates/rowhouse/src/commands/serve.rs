@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use rowhouse_tenants::DemoTenant;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Rowhouse, load_app};
@@ -43,7 +44,7 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     let settings = &named_after(settings, &listener)?;
     remember_public_url(&data_dir, &settings.public_url)?;
     rowhouse_server::install_metrics();
-    let stop = stop_signal();
+    let stop = stop_signal()?;
     // A signal may come while it starts: the start ends where it is, and the next one goes on.
     let rowhouse = tokio::select! {
         biased;
@@ -135,26 +136,19 @@ async fn bring_forward(rowhouse: &Rowhouse, output: Output) -> anyhow::Result<()
 
 /// Ctrl-C or SIGTERM; a second one ends at once.
 #[expect(clippy::disallowed_methods, reason = "the second signal says not to wait for anything")]
-fn stop_signal() -> CancellationToken {
+fn stop_signal() -> std::io::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {
-        wait_for_signal().await;
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         cancelled.cancel();
-        wait_for_signal().await;
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         // Everything that matters is in the database; the server dies with its parent.
         std::process::exit(130);
     });
-    stop
-}
-
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    Ok(stop)
 }
 
 async fn announce(

@@ -25,8 +25,10 @@ impl From<PlacementArg> for Placement {
 }
 
 pub(super) async fn run(command: TenantCommand, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
-    Rowhouse::work(settings, "rowhouse tenant", async |rowhouse| dispatch(command, rowhouse, settings, output).await)
-        .await
+    Rowhouse::work(settings, output, "rowhouse tenant", async |rowhouse| {
+        dispatch(command, rowhouse, settings, output).await
+    })
+    .await
 }
 
 async fn dispatch(

@@ -4,6 +4,7 @@
 mod auth;
 mod command_line;
 mod gate;
+mod interrupt;
 mod isolation;
 mod layers;
 mod openapi;

@@ -65,13 +65,13 @@ const NEEDS: &[(&str, &str)] = &[
 ];
 
 /// A data directory whose PostgreSQL runs as long as the test, so that no verb has to start it.
-struct Ground {
+pub(crate) struct Ground {
     directory: TempDir,
     server: Child,
 }
 
 impl Ground {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = temporary();
         let mut server = rowhouse(directory.path())
             .args(["db", "start", "--json"])
@@ -86,12 +86,12 @@ impl Ground {
         Self { directory, server }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// The whole line of a verb, for one round.
-    fn line(&self, verb: &str, arguments: &[&str], round: &str) -> Vec<String> {
+    pub(crate) fn line(&self, verb: &str, arguments: &[&str], round: &str) -> Vec<String> {
         let directory = self.path().to_str().unwrap();
         let fill = |text: &&str| text.replace("{n}", round).replace("{d}", directory);
         let app = app_dir("solar").to_str().unwrap().to_owned();
@@ -111,10 +111,10 @@ impl Drop for Ground {
 }
 
 /// What a run gave.
-struct Ran {
-    code: i32,
-    out: String,
-    errors: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) errors: String,
 }
 
 impl Ran {
@@ -124,7 +124,7 @@ impl Ran {
     }
 
     /// The one document on stdout, and nothing beside it.
-    fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         let mut lines = self.out.lines();
         let line = lines.next().unwrap_or_else(|| panic!("nothing on stdout; stderr: {}", self.errors));
         assert_eq!(lines.next(), None, "more than one line: {}", self.out);
@@ -133,13 +133,13 @@ impl Ran {
 }
 
 /// The code as a shell tells it: also of a process that a signal ended.
-fn code(status: std::process::ExitStatus) -> i32 {
+pub(crate) fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
 }
 
 /// Runs a line without a terminal. Fails if it reads its input: without a terminal nobody answers.
-fn piped(data_dir: &Path, line: &[String]) -> Ran {
+pub(crate) fn piped(data_dir: &Path, line: &[String]) -> Ran {
     let mut input = tempfile::tempfile().unwrap();
     input.write_all(b"yes\nyes\nyes\n").unwrap();
     input.rewind().unwrap();
@@ -160,7 +160,7 @@ fn shown(data_dir: &Path, line: &[String], environment: &[(&str, &str)]) -> Ran 
 }
 
 /// `script` gives the program a terminal, and its exit code back.
-fn at_terminal(data_dir: &Path, line: &[String]) -> Command {
+pub(crate) fn at_terminal(data_dir: &Path, line: &[String]) -> Command {
     let quoted: Vec<String> = line.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
     let program = env!("CARGO_BIN_EXE_rowhouse");
     let mut command = rowhouse(data_dir);
