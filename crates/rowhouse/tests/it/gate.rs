@@ -84,21 +84,12 @@ async fn sign_up(service: &Service, name: &str) -> String {
     answer.text("/data/access_token")
 }
 
-async fn operator(service: &Service, name: &str) -> String {
-    let email = format!("{name}@operators.example");
-    let made = service.command(&["operator", "create", &email]);
-    let password = made["data"]["password"].as_str().unwrap();
-    let answer =
-        service.anonymous().post("/api/operators/sign-in", &json!({ "email": email, "password": password })).await;
-    answer.text("/data/access_token")
-}
-
 #[tokio::test]
 async fn a_suspended_tenant_is_refused_until_it_is_reactivated() {
     let service = Service::shared();
     let caller = service.anonymous().with_token(&sign_up(service, "suspended").await);
     let slug = caller.get("/api/auth/me").await.text("/data/tenant/slug");
-    let operator = service.anonymous().with_token(&operator(service, "suspender").await);
+    let operator = service.operator("suspender").await;
     assert_eq!(caller.get("/api/leads").await.status, 200);
     assert_eq!(operator.post(&format!("/api/admin/tenants/{slug}/suspend"), &json!({})).await.status, 200);
     for path in ["/api/leads".to_owned(), format!("/api/tenants/{slug}")] {
@@ -112,7 +103,7 @@ async fn a_suspended_tenant_is_refused_until_it_is_reactivated() {
 #[tokio::test]
 async fn an_operator_who_may_only_look_changes_nothing() {
     let service = Service::shared();
-    let operator = service.anonymous().with_token(&operator(service, "looker").await);
+    let operator = service.operator("looker").await;
     let caller = service.anonymous().with_token(&sign_up(service, "looked-at").await);
     let slug = caller.get("/api/auth/me").await.text("/data/tenant/slug");
     service.sql("rowhouse_control", "update control.operators set role = 'support' where email like 'looker@%'");
@@ -131,7 +122,7 @@ async fn an_operator_who_may_only_look_changes_nothing() {
 #[tokio::test]
 async fn an_operator_makes_a_tenant_whose_administrator_accepts_the_invitation() {
     let service = Service::shared();
-    let operator = service.anonymous().with_token(&operator(service, "maker").await);
+    let operator = service.operator("maker").await;
     for placement in ["pool", "schema", "database"] {
         let slug = format!("made-{placement}");
         let body = json!({ "name": "Made", "slug": slug, "admin_email": format!("admin@{slug}.example"), "placement": placement });
@@ -162,7 +153,7 @@ async fn repeated_attempts_on_other_tenants_are_recorded_and_raise_one_alert() {
     for _ in 0..8 {
         assert_eq!(caller.with("X-Tenant-ID", "acme").get("/api/leads").await.status, 403);
     }
-    let operator = service.anonymous().with_token(&operator(service, "watcher").await);
+    let operator = service.operator("watcher").await;
     let subject = format!("user:{me}");
     let mut alerts = Vec::new();
     // The writer works beside the requests: wait for its state, not for a time.

@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::beside::Session;
 use crate::service::{app_dir, rowhouse, temporary};
 use crate::terminal::{Ground, at_terminal, code, piped};
 
@@ -57,51 +58,6 @@ impl Terminal {
         self.screen.read_to_end(&mut rest).unwrap();
         self.shown.push_str(&String::from_utf8_lossy(&rest));
         (code(self.child.wait().unwrap()), self.shown)
-    }
-}
-
-/// A session with the database, beside the verb.
-struct Session {
-    child: Child,
-    sql: ChildStdin,
-    rows: BufReader<ChildStdout>,
-}
-
-impl Session {
-    fn open(data_dir: &Path, database: &str) -> Self {
-        let mut command = rowhouse(data_dir);
-        command.args(["db", "psql", "--", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", database]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (sql, rows) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, sql, rows }
-    }
-
-    /// The rows that a statement gives.
-    fn ask(&mut self, sql: &str) -> Vec<String> {
-        writeln!(self.sql, "{sql}; select 'answered';").unwrap();
-        self.sql.flush().unwrap();
-        let mut rows = Vec::new();
-        loop {
-            let mut row = String::new();
-            assert!(self.rows.read_line(&mut row).unwrap() > 0, "the session ended at {sql}");
-            match row.trim_end() {
-                "answered" => return rows,
-                row => rows.push(row.to_owned()),
-            }
-        }
-    }
-
-    /// Waits until so many sessions wait for a lock.
-    fn until_waiting(&mut self, sessions: usize) {
-        const WAITING: &str = "select count(*) from pg_locks where not granted";
-        while self.ask(WAITING)[0].parse::<usize>().unwrap() < sessions {}
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod auth;
+mod beside;
 mod command_line;
+mod disconnect;
 mod gate;
 mod interrupt;
 mod isolation;

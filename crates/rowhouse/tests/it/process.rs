@@ -1,6 +1,7 @@
 //! The process: kill -9, two on one directory, a taken port, PostgreSQL going away, a drain.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -75,9 +76,23 @@ async fn an_app_that_can_leak_is_not_served() {
     let (code, _, errors) = run(directory.path(), &["app", "new", app.to_str().unwrap()]);
     assert_eq!(code, 0, "{errors}");
     std::fs::write(app.join("migrations/0002_leak.sql"), "create table loose (id uuid primary key);").unwrap();
-    let (code, _, errors) =
-        run(directory.path(), &["serve", "--listen", "127.0.0.1:0", "--app", app.to_str().unwrap()]);
-    assert_eq!(code, 1);
+    let mut serve = rowhouse(directory.path())
+        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--app"])
+        .arg(&app)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(serve.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if said.contains("\"url\"") {
+        serve.kill().unwrap();
+        serve.wait().unwrap();
+        panic!("it is served: {said}");
+    }
+    let ended = serve.wait_with_output().unwrap();
+    let errors = format!("{said}{}", String::from_utf8(ended.stderr).unwrap());
+    assert_eq!(ended.status.code(), Some(1), "{errors}");
     assert!(errors.contains("tenant-id-missing on loose") && errors.contains("fix:"), "{errors}");
 }
 

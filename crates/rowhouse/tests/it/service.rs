@@ -86,22 +86,28 @@ impl Service {
         Self::start_in(data_dir, app, Some(directory))
     }
 
+    /// The same with settings of its own.
+    pub(crate) fn start_with(app: &str, settings: &[&str]) -> Self {
+        let directory = temporary();
+        Self::start_set(directory.path().to_owned(), app, Some(directory), settings)
+    }
+
     pub(crate) fn start_in(data_dir: PathBuf, app: &str, directory: Option<TempDir>) -> Self {
-        Self::start_with(data_dir, app, directory, &[])
+        Self::start_set(data_dir, app, directory, &[])
     }
 
     /// The same data served by a new process with other settings.
-    pub(crate) fn restart(mut self, app: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn restart(mut self, app: &str, settings: &[&str]) -> Self {
         self.signal("-TERM");
         assert!(self.wait().success());
-        Self::start_with(self.data_dir.clone(), app, self._directory.take(), arguments)
+        Self::start_set(self.data_dir.clone(), app, self._directory.take(), settings)
     }
 
-    fn start_with(data_dir: PathBuf, app: &str, directory: Option<TempDir>, arguments: &[&str]) -> Self {
+    fn start_set(data_dir: PathBuf, app: &str, directory: Option<TempDir>, settings: &[&str]) -> Self {
         let mut child = rowhouse(&data_dir)
             .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rows", "200", "--app"])
             .arg(app_dir(app))
-            .args(arguments)
+            .args(settings)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(data_dir.join("stderr.log")).unwrap())
             .spawn()
@@ -188,6 +194,21 @@ impl Service {
         let found = self.sql_as("rowhouse_owner", "rowhouse_control", &find).unwrap();
         let [tenant, database, schema] = found.split('|').collect::<Vec<_>>().try_into().unwrap();
         Place { tenant: tenant.to_owned(), database: database.to_owned(), schema: schema.to_owned() }
+    }
+
+    /// The token of an operator.
+    pub(crate) async fn operator(&self, name: &str) -> Caller {
+        let email = format!("{name}@operators.example");
+        let made = self.command(&["operator", "create", &email]);
+        let password = made["data"]["password"].as_str().unwrap();
+        let body = json!({ "email": email, "password": password });
+        let answer = self.anonymous().post("/api/operators/sign-in", &body).await;
+        self.anonymous().with_token(&answer.text("/data/access_token"))
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data_dir.join("stderr.log")).unwrap()
     }
 
     /// Runs a command on the service's data directory and gives its JSON.
