@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_cut_whose_text_is_gone_or_stands_twice_is_refused() {
-        let list = "[[cut]]\nname = 'n'\nwhat = 'w'\nfile = 'f'\nfind = 'a'\nreplace = 'cut_away() || a'\ntests = ['t']";
+        let list =
+            "[[cut]]\nname = 'n'\nwhat = 'w'\nfile = 'f'\nfind = 'a'\nreplace = 'cut_away() || a'\ntests = ['t']";
         let cuts = read(list).expect("it is sound");
         assert_eq!(cuts[0].apply("x a y").expect("it stands once"), "x rowhouse_types::cut_away(\"n\") || a y");
         assert!(cuts[0].apply("x").is_err() && cuts[0].apply("a a").is_err());

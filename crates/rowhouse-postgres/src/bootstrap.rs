@@ -2,8 +2,8 @@
 //! Needs a role with CREATEROLE and CREATEDB once; never a superuser.
 
 use secrecy::ExposeSecret;
-use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::cluster::{ClusterSettings, ConnectAs};
 use crate::connection::{Tls, connect};

@@ -75,7 +75,9 @@ impl FromRequestParts<ServerState> for Operator {
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let claims = state.identity.verify_operator_token(bearer(&parts.headers)?).await?;
         if claims.role == OperatorRole::Support && !parts.method.is_safe() {
-            return Err(Failure(ApiError::permission_denied("Operators of the role support may look, but not change.")));
+            return Err(Failure(ApiError::permission_denied(
+                "Operators of the role support may look, but not change.",
+            )));
         }
         Ok(Self { claims })
     }

@@ -187,7 +187,8 @@ pub(crate) async fn sees_its_own_rows_only(service: &Service, demo: &Demo) {
     let document = service.anonymous().get("/api/openapi.json").await.body;
     let (caller, place) = (service.owner(demo).await, service.place(demo));
     let names: Vec<String> = entities(&document).into_iter().filter(|entity| entity != SHARED).collect();
-    let truth: BTreeMap<&str, BTreeSet<String>> = names.iter().map(|name| (name.as_str(), place.ids(service, name))).collect();
+    let truth: BTreeMap<&str, BTreeSet<String>> =
+        names.iter().map(|name| (name.as_str(), place.ids(service, name))).collect();
     let own: BTreeSet<&String> = truth.values().flatten().collect();
     assert!(truth["leads"].len() > 10 && own.len() > 100, "{} has too few rows to prove anything", demo.slug);
     for entity in &names {

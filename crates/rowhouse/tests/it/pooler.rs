@@ -41,7 +41,9 @@ impl Pooler {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if owner.uid() != own_uid() {
-            command.args([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())]).arg("--clear-groups");
+            command
+                .args([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())])
+                .arg("--clear-groups");
         }
         let program = if Path::new("/usr/sbin/pgbouncer").exists() { "/usr/sbin/pgbouncer" } else { "pgbouncer" };
         let log = std::fs::File::create(directory.join("log")).unwrap();

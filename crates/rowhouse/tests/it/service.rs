@@ -239,7 +239,14 @@ impl Service {
     }
 
     /// The same where somebody else listens: a pooler.
-    pub(crate) fn sql_at(&self, host: &Path, port: u16, role: &str, database: &str, sql: &str) -> Result<String, String> {
+    pub(crate) fn sql_at(
+        &self,
+        host: &Path,
+        port: u16,
+        role: &str,
+        database: &str,
+        sql: &str,
+    ) -> Result<String, String> {
         let output = Command::new("psql")
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql])
             .args(["-p", &port.to_string(), "-h"])
