@@ -90,6 +90,15 @@ impl Rowhouse {
     /// Puts the services together and brings the control and the shared databases to the newest
     /// version. Fails if the app's schema can leak.
     pub(crate) async fn open(settings: &Settings, app: App, command: &str) -> anyhow::Result<Self> {
+        Self::open_with(settings, app, command, true).await
+    }
+
+    /// The same without changing the shared database: to tell what a migration would do.
+    pub(crate) async fn open_to_look(settings: &Settings, app: App, command: &str) -> anyhow::Result<Self> {
+        Self::open_with(settings, app, command, false).await
+    }
+
+    async fn open_with(settings: &Settings, app: App, command: &str, migrate_at_open: bool) -> anyhow::Result<Self> {
         let ground = Ground::open(settings, command).await?;
         let scope = ground.authorities.system.scope("serve");
         let audit = Audit::start(ground.databases.clone(), ground.authorities.system.clone());
@@ -108,7 +117,7 @@ impl Rowhouse {
             &ground.authorities,
             identity.clone(),
             app,
-            TenantsSettings { warm: settings.warm, ..TenantsSettings::default() },
+            TenantsSettings { warm: settings.warm, migrate_at_open, ..TenantsSettings::default() },
         )
         .await?;
         Ok(Self { ground, tenants, identity, audit })

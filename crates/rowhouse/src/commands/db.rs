@@ -41,14 +41,16 @@ async fn start(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> 
     if !server.is_managed_here() {
         bail!("the embedded PostgreSQL runs already; see: rowhouse db status");
     }
+    // Before anybody is told that Ctrl-C stops it.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     if output.json {
         let socket = socket_directory(&prepare_data_dir(&settings.data_dir)?);
         output.result(&json!({ "running": true, "socket": socket, "port": PORT }), String::new);
     }
     output.message(&format!("PostgreSQL is ready at {}; Ctrl-C stops it", server.settings.address()));
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     tokio::task::spawn_blocking(move || server.stop()).await?;

@@ -19,7 +19,18 @@ pub(super) async fn run(command: MigrateCommand, settings: &Settings, output: Ou
     {
         return control(settings, output).await;
     }
-    let rowhouse = Rowhouse::open(settings, load_app(settings)?, "rowhouse migrate").await?;
+    let app = load_app(settings)?;
+    let rowhouse = match &command {
+        MigrateCommand::Plan(_)
+        | MigrateCommand::Status { .. }
+        | MigrateCommand::Up { dry_run: true, .. }
+        | MigrateCommand::Down { dry_run: true, .. } => {
+            Rowhouse::open_to_look(settings, app, "rowhouse migrate").await?
+        }
+        MigrateCommand::Up { .. } | MigrateCommand::Down { .. } => {
+            Rowhouse::open(settings, app, "rowhouse migrate").await?
+        }
+    };
     let outcome = dispatch(command, &rowhouse, output).await;
     rowhouse.close().await;
     outcome

@@ -7,6 +7,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use crate::service::rowhouse;
 
+/// Who waits: the platform at its own work, or a tenant's request.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    Owner,
+    Service,
+}
+
 /// A session with a database.
 pub(crate) struct Session {
     child: Child,
@@ -38,10 +45,17 @@ impl Session {
         }
     }
 
-    /// Waits until so many sessions wait for a lock.
-    pub(crate) fn until_waiting(&mut self, sessions: usize) {
-        const WAITING: &str = "select count(*) from pg_locks where not granted";
-        while self.ask(WAITING)[0].parse::<usize>().unwrap() < sessions {}
+    /// Waits until so many sessions of a role wait for a lock. The owner also works in the background.
+    pub(crate) fn until_waiting(&mut self, role: Role, sessions: usize) {
+        let waiting = format!(
+            "do 'begin perform pg_stat_clear_snapshot(); end'; select count(*) from pg_locks join pg_stat_activity using (pid)
+             where not granted and usename = '{}'",
+            match role {
+                Role::Owner => "rowhouse_owner",
+                Role::Service => "rowhouse_service",
+            }
+        );
+        while self.ask(&waiting)[0].parse::<usize>().unwrap() < sessions {}
     }
 }
 

@@ -124,3 +124,32 @@ fn a_new_app_works_from_the_first_command() {
     assert!(run(&["seed", "demo", "--app", app, "--tenants", "2", "--rows", "100"]).contains("2 tenants"));
     assert!(run(&["tenant", "list", "--app", app]).contains("demo-0002"));
 }
+
+#[test]
+fn telling_what_a_migration_would_do_changes_nothing() {
+    let directory = temporary();
+    let app = directory.path().join("desk");
+    let run = |arguments: &[&str]| {
+        let output = rowhouse(directory.path()).args(arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["data"].clone()
+    };
+    let path = app.to_str().unwrap();
+    run(&["app", "new", path]);
+    // Also where nothing was made yet.
+    assert_eq!(run(&["migrate", "plan", "--app", path]).as_array().unwrap().len(), 1);
+    run(&["seed", "demo", "--tenants", "1", "--rows", "10", "--placement", "schema", "--app", path]);
+    let added = "alter table tickets add column urgency text;";
+    std::fs::write(app.join("migrations/0002_urgency.expand.sql"), added).unwrap();
+    for look in [vec!["migrate", "plan"], vec!["migrate", "up", "--dry-run"], vec!["migrate", "status"]] {
+        let targets = run(&[look.as_slice(), &["--app", path]].concat());
+        let targets = targets.as_array().unwrap();
+        assert_eq!(targets.len(), 2, "the shared tables and the tenant's own: {targets:?}");
+        for target in targets {
+            let behind = target["state"] == "behind" || target["pending"] == serde_json::json!(["0002_urgency.expand"]);
+            assert!(behind, "{look:?}: {target}");
+        }
+    }
+    run(&["migrate", "up", "--app", path]);
+    assert_eq!(run(&["migrate", "plan", "--app", path]), serde_json::json!([]));
+}

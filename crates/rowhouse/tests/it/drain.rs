@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::beside::Session;
+use crate::beside::{Role, Session};
 use crate::service::{ACME, Caller, GLOBEX, INITECH, Service, temporary};
 
 /// How long the service lets a request wait for a connection; on a slow machine some may.
@@ -149,7 +149,7 @@ async fn statements_that_wait_for_a_lock_are_answered_before_the_end() {
         stream.write_all(list.as_bytes()).await.unwrap();
         answers.push(tokio::spawn(async move { answer(&mut stream).await }));
     }
-    session.until_waiting(8);
+    session.until_waiting(Role::Service, 8);
     for number in 0..200 {
         let taken = Taken::create(&address, &owners[number % 2], &format!("held-{number:03}")).await;
         answers.push(tokio::spawn(taken.finish()));

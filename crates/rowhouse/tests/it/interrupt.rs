@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::beside::Session;
+use crate::beside::{Role, Session};
 use crate::service::{app_dir, rowhouse, temporary};
 use crate::terminal::{Ground, at_terminal, code, piped};
 
@@ -120,7 +120,7 @@ fn a_tenant_that_is_being_made_is_made_before_the_command_ends() {
     control.ask("begin; lock table control.invitations in access exclusive mode");
     let line = ["tenant", "create", "--name", "Held", "--slug", "held", "--owner", "held@example.com"];
     let mut terminal = Terminal::open(ground.path(), &with_solar(&line));
-    control.until_waiting(1);
+    control.until_waiting(Role::Owner, 1);
     terminal.press(CTRL_C);
     terminal.until("bringing to its end");
     control.ask("commit");
@@ -139,7 +139,7 @@ fn whoever_presses_twice_does_not_wait_and_the_tenant_is_made_by_the_next_servic
     control.ask("begin; lock table control.invitations in access exclusive mode");
     let line = ["tenant", "create", "--name", "Left", "--slug", "left", "--owner", "left@example.com"];
     let mut terminal = Terminal::open(ground.path(), &with_solar(&line));
-    control.until_waiting(1);
+    control.until_waiting(Role::Owner, 1);
     terminal.press(CTRL_C);
     terminal.until("bringing to its end");
     terminal.press(CTRL_C);
@@ -185,7 +185,7 @@ impl Fleet {
     fn open(&mut self, verb: &[&str]) -> Terminal {
         let line = [words(verb), words(&["--app", &self.app])].concat();
         let terminal = Terminal::open(self.ground.path(), &line);
-        self.holder.until_waiting(1);
+        self.holder.until_waiting(Role::Owner, 1);
         terminal
     }
 
