@@ -35,6 +35,7 @@ pub async fn bootstrap(settings: &ClusterSettings) -> DatabaseResult<Bootstrappe
     }
     let admin = connect(&settings.base, tls.for_config(&settings.base).as_ref()).await?;
     let server_version = server_version(&admin).await?;
+    require_rights(&admin).await?;
     admin.execute("select pg_advisory_lock($1)", &[&BOOTSTRAP_LOCK]).await?;
     create_roles(&admin, settings).await?;
     create_databases(&admin, settings, &tls).await?;
@@ -74,6 +75,25 @@ async fn server_version(client: &Client) -> DatabaseResult<i32> {
         });
     }
     Ok(version)
+}
+
+/// Asked before anything is made, so that nothing is left half-made.
+async fn require_rights(admin: &Client) -> DatabaseResult<()> {
+    const RIGHTS: &str = "
+        select rolname::text, rolsuper or (rolcreaterole and rolcreatedb) from pg_roles where rolname = current_user";
+    let row = admin.query_one(RIGHTS, &[]).await?;
+    if row.get(1) {
+        return Ok(());
+    }
+    let role = quote_identifier(row.get(0));
+    Err(DatabaseError::Other {
+        code: SqlState::INSUFFICIENT_PRIVILEGE.code().to_owned(),
+        message: format!(
+            "the role {role} may not make roles and databases, which the first start must: \
+             alter role {role} createrole createdb, or name a role that has both"
+        ),
+        position: None,
+    })
 }
 
 async fn create_roles(admin: &Client, settings: &ClusterSettings) -> DatabaseResult<()> {

@@ -27,6 +27,12 @@ create table control.tenants (
 create index on control.tenants (status, slug);
 create index on control.tenants using gin (domains);
 
+-- When what is done now and then was begun last, by whichever process.
+create table control.scans (
+    name     text primary key,
+    began_at timestamptz not null
+);
+
 -- Releases whose schema has passed the linter on a scratch database.
 create table control.releases (
     release    text primary key,

@@ -6,6 +6,7 @@
 
 mod delete;
 mod demo;
+mod drift;
 mod fleet;
 mod lifecycle;
 mod members;

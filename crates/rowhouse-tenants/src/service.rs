@@ -1,6 +1,7 @@
 //! The tenants service: holds the app and the registry, and opens the installation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rowhouse_app::{App, AppError, AppModel, Severity, check, compile};
@@ -32,11 +33,13 @@ pub struct TenantsSettings {
     /// Whether opening brings the pool to the app's release. Without it nothing is changed: to
     /// look at what a migration would do. No tenant can be served or made then.
     pub migrate_at_open: bool,
+    /// How long after a look at every real schema the next is due.
+    pub drift_scan: Duration,
 }
 
 impl Default for TenantsSettings {
     fn default() -> Self {
-        Self { warm: 2, parallel: 8, migrate_at_open: true }
+        Self { warm: 2, parallel: 8, migrate_at_open: true, drift_scan: Duration::from_secs(6 * 3600) }
     }
 }
 
@@ -229,7 +232,8 @@ impl Tenants {
         self.under_way.wait().await;
     }
 
-    /// Works in the background until dropped: interrupted operations, prepared places.
+    /// Works in the background until dropped: interrupted operations, prepared places, the look
+    /// for drift.
     pub async fn run_background(self: Arc<Self>) {
         self.run_background_until(std::future::pending()).await;
     }
@@ -240,6 +244,7 @@ impl Tenants {
         tokio::select! {
             () = worker => {}
             () = self.keep_warm() => {}
+            () = self.watch_drift() => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod beside;
 mod command_line;
 mod disconnect;
 mod drain;
+mod external;
 mod gate;
 mod interrupt;
 mod isolation;

@@ -247,16 +247,27 @@ impl Service {
         database: &str,
         sql: &str,
     ) -> Result<String, String> {
-        let output = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql])
-            .args(["-p", &port.to_string(), "-h"])
-            .arg(host)
-            .env("PGPASSWORD", self.password(role))
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        psql(host, port, (role, &self.password(role)), database, sql)
     }
+
+    /// Runs SQL as the server's superuser, who is no role of the platform.
+    pub(crate) fn sql_as_superuser(&self, sql: &str) -> String {
+        let password = std::fs::read_to_string(self.data_dir.join("postgres/superuser.password")).unwrap();
+        let done = psql(&self.data_dir.join("postgres/run"), 5432, ("postgres", password.trim()), "postgres", sql);
+        done.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+fn psql(host: &Path, port: u16, (role, password): (&str, &str), database: &str, sql: &str) -> Result<String, String> {
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", database, "-c", sql])
+        .args(["-p", &port.to_string(), "-h"])
+        .arg(host)
+        .env("PGPASSWORD", password)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 impl Drop for Service {
