@@ -8,38 +8,63 @@ use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use lru::LruCache;
 use tokio_postgres::config::{Config, Host, SslMode};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row};
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::cluster::{ClusterSettings, ConnectAs};
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
+use crate::row::Row;
+use crate::tenant::Statement;
+use crate::wire::Wire;
 
 /// A connection in a pool.
 pub(crate) struct Connection {
-    client: Client,
-    /// Bounded: a prepared statement costs its backend some 10 kB, and in schema placement
-    /// every tenant has statements of its own.
-    prepared: Option<Mutex<LruCache<Box<str>, tokio_postgres::Statement>>>,
+    way: Way,
     pub(crate) pipelining: bool,
+}
+
+/// How a connection speaks to its server.
+enum Way {
+    /// The ordinary driver: poolers, TLS, the owner's work.
+    Driver {
+        client: Client,
+        /// Bounded: a prepared statement costs its backend some 10 kB, and in schema placement
+        /// every tenant has statements of its own.
+        prepared: Option<Mutex<LruCache<Box<str>, tokio_postgres::Statement>>>,
+    },
+    /// Tenants' requests. Nobody shares it; the lock is for the borrow checker.
+    Wire(tokio::sync::Mutex<Wire>),
 }
 
 impl Connection {
     /// Runs statements without parameters and discards their results.
     pub(crate) async fn batch(&self, sql: &str) -> DatabaseResult<()> {
-        Ok(self.client.batch_execute(sql).await?)
+        match &self.way {
+            Way::Driver { client, .. } => Ok(client.batch_execute(sql).await?),
+            Way::Wire(wire) => wire.lock().await.batch(sql).await,
+        }
+    }
+
+    /// Runs statements, each tenant's setting before them, in one message and one transaction of
+    /// their own; nothing if this connection has no way to do so.
+    pub(crate) async fn run_alone(&self, statements: &[Statement<'_>]) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
+        match &self.way {
+            Way::Driver { .. } => None,
+            Way::Wire(wire) => Some(wire.lock().await.run_alone(statements).await),
+        }
     }
 
     /// The statement, prepared on this connection; none where prepared statements are off.
     /// Must be awaited before a pipeline is built: preparing inside one would let the commit
     /// overtake the query (measured), which then ran without a tenant.
     pub(crate) async fn prepare(&self, sql: &str) -> DatabaseResult<Option<tokio_postgres::Statement>> {
-        let Some(cache) = &self.prepared else { return Ok(None) };
+        let Way::Driver { client, prepared: Some(cache) } = &self.way else { return Ok(None) };
         let cached = cache.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         if let Some(statement) = cached {
             return Ok(Some(statement));
         }
-        let statement = self.client.prepare(sql).await?;
+        let statement = client.prepare(sql).await?;
         cache.lock().unwrap_or_else(PoisonError::into_inner).push(sql.into(), statement.clone());
         Ok(Some(statement))
     }
@@ -52,40 +77,51 @@ impl Connection {
         prepared: Option<&tokio_postgres::Statement>,
         params: &[Param<'_>],
     ) -> DatabaseResult<Vec<Row>> {
-        match prepared {
-            Some(statement) => {
+        let rows = match (&self.way, prepared) {
+            (Way::Wire(wire), _) => {
+                let mut results = wire.lock().await.run(&[Statement { sql, params }]).await?;
+                return Ok(results.pop().unwrap_or_default());
+            }
+            (Way::Driver { client, .. }, Some(statement)) => {
                 let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-                Ok(self.client.query(statement, &params).await?)
+                client.query(statement, &params).await?
             }
-            None => {
-                let params: Vec<_> =
-                    params.iter().map(|param| (param as &(dyn ToSql + Sync), param.type_of())).collect();
-                Ok(self.client.query_typed(sql, &params).await?)
-            }
-        }
+            (Way::Driver { client, .. }, None) => client.query_typed(sql, &typed(params)).await?,
+        };
+        Ok(rows.into_iter().map(Row::from).collect())
     }
 
-    /// Runs one statement and gives the number of rows it changed.
+    /// Runs one statement and gives the number of rows it changed. Tenants' connections, whose
+    /// statements return what they changed, do not count.
     pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<u64> {
-        match self.prepare(sql).await? {
-            Some(statement) => {
+        let prepared = self.prepare(sql).await?;
+        match (&self.way, prepared) {
+            (Way::Wire(_), _) => Err(DatabaseError::Driver("a tenant's connection counts no rows".into())),
+            (Way::Driver { client, .. }, Some(statement)) => {
                 let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-                Ok(self.client.execute(&statement, &params).await?)
+                Ok(client.execute(&statement, &params).await?)
             }
-            None => {
-                let params: Vec<_> =
-                    params.iter().map(|param| (param as &(dyn ToSql + Sync), param.type_of())).collect();
-                Ok(self.client.execute_typed(sql, &params).await?)
-            }
+            (Way::Driver { client, .. }, None) => Ok(client.execute_typed(sql, &typed(params)).await?),
         }
     }
 
     /// Forgets every prepared statement: after a migration their result types may be stale.
     pub(crate) fn forget_statements(&self) {
-        if let Some(cache) = &self.prepared {
-            cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        match &self.way {
+            Way::Driver { prepared: Some(cache), .. } => cache.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+            Way::Driver { .. } => {}
+            Way::Wire(wire) => {
+                // One that is in use finds out by itself that its plans are stale.
+                if let Ok(mut wire) = wire.try_lock() {
+                    wire.forget_statements();
+                }
+            }
         }
     }
+}
+
+fn typed<'a>(params: &'a [Param<'_>]) -> Vec<(&'a (dyn ToSql + Sync), tokio_postgres::types::Type)> {
+    params.iter().map(|param| (param as &(dyn ToSql + Sync), param.type_of())).collect()
 }
 
 /// Opens connections of one role to one database.
@@ -94,28 +130,38 @@ pub(crate) struct Connector {
     tls: Option<MakeRustlsConnect>,
     statements_cached_max: Option<NonZeroUsize>,
     pipelining: bool,
+    /// Whether tenants' requests speak to the server themselves.
+    wire: bool,
 }
 
 impl Connector {
     pub(crate) fn new(settings: &ClusterSettings, role: ConnectAs, database: &str, tls: &Tls) -> Self {
         let config = settings.config(role, database);
+        let tls = tls.for_config(&config);
+        let prepares = settings.prepares(role);
         Self {
-            tls: tls.for_config(&config),
+            wire: role == ConnectAs::Service
+                && prepares
+                && settings.pipelining
+                && tls.is_none()
+                && Wire::serves(&config),
+            tls,
             config,
-            statements_cached_max: settings
-                .prepares(role)
+            statements_cached_max: prepares
                 .then(|| NonZeroUsize::new(settings.limits.statements_cached_max).unwrap_or(NonZeroUsize::MIN)),
             pipelining: settings.pipelining,
         }
     }
 
     pub(crate) async fn open(&self) -> DatabaseResult<Connection> {
-        let client = connect(&self.config, self.tls.as_ref()).await?;
-        Ok(Connection {
-            client,
-            prepared: self.statements_cached_max.map(|max| Mutex::new(LruCache::new(max))),
-            pipelining: self.pipelining,
-        })
+        let way = match self.statements_cached_max {
+            Some(max) if self.wire => Way::Wire(tokio::sync::Mutex::new(Wire::connect(&self.config, max).await?)),
+            max => Way::Driver {
+                client: connect(&self.config, self.tls.as_ref()).await?,
+                prepared: max.map(|max| Mutex::new(LruCache::new(max))),
+            },
+        };
+        Ok(Connection { way, pipelining: self.pipelining })
     }
 }
 
@@ -151,10 +197,11 @@ impl Manager for Connector {
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<DatabaseError> {
-        if connection.client.is_closed() {
-            return Err(RecycleError::message("the connection is closed"));
-        }
-        Ok(())
+        let sound = match &mut connection.way {
+            Way::Driver { client, .. } => !client.is_closed(),
+            Way::Wire(wire) => wire.get_mut().is_sound().await,
+        };
+        if sound { Ok(()) } else { Err(RecycleError::message("the connection is closed")) }
     }
 }
 

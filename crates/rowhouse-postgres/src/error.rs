@@ -1,5 +1,7 @@
 //! What can go wrong in the database, sorted by what the caller can do about it.
 
+use fallible_iterator::FallibleIterator as _;
+use postgres_protocol::message::backend::ErrorResponseBody;
 use rowhouse_types::{ApiError, ErrorCode};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
@@ -81,19 +83,71 @@ impl DatabaseError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Collision)
     }
+}
 
-    fn from_db(error: &DbError) -> Self {
-        let code = error.code();
-        let class = code.code().get(..2).unwrap_or_default();
+/// What the server said of a failure.
+#[derive(Debug, Default)]
+pub(crate) struct ServerError {
+    code: String,
+    message: String,
+    context: Option<String>,
+    table: Option<String>,
+    column: Option<String>,
+    constraint: Option<String>,
+    position: Option<u32>,
+}
+
+impl ServerError {
+    /// Reads it from the server's own message ("Error and Notice Message Fields").
+    pub(crate) fn read(body: &ErrorResponseBody) -> Self {
+        let mut error = Self::default();
+        let mut fields = body.fields();
+        while let Ok(Some(field)) = fields.next() {
+            let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
+            match field.type_() {
+                b'C' => error.code = text,
+                b'M' => error.message = text,
+                b'W' => error.context = Some(text),
+                b't' => error.table = Some(text),
+                b'c' => error.column = Some(text),
+                b'n' => error.constraint = Some(text),
+                b'P' => error.position = text.parse().ok(),
+                _ => {}
+            }
+        }
+        error
+    }
+
+    fn of_driver(error: &DbError) -> Self {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            code: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            context: text(error.where_()),
+            table: text(error.table()),
+            column: text(error.column()),
+            constraint: text(error.constraint()),
+            position: match error.position() {
+                Some(ErrorPosition::Original(position)) => Some(*position),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<ServerError> for DatabaseError {
+    fn from(error: ServerError) -> Self {
+        let ServerError { code, message, context, table, column, constraint: name, position } = error;
         let constraint = |kind| {
             Self::Constraint(Constraint {
                 kind,
-                table: error.table().unwrap_or_default().to_owned(),
-                column: error.column().map(str::to_owned),
-                name: error.constraint().map(str::to_owned),
+                table: table.clone().unwrap_or_default(),
+                column: column.clone(),
+                name: name.clone(),
             })
         };
-        match *code {
+        let class = code.get(..2).unwrap_or_default();
+        match SqlState::from_code(&code) {
             SqlState::UNIQUE_VIOLATION | SqlState::EXCLUSION_VIOLATION => constraint(ConstraintKind::Unique),
             SqlState::FOREIGN_KEY_VIOLATION => constraint(ConstraintKind::ForeignKey),
             SqlState::CHECK_VIOLATION => constraint(ConstraintKind::Check),
@@ -101,24 +155,15 @@ impl DatabaseError {
             SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Self::Collision,
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden,
-            SqlState::RAISE_EXCEPTION => Self::Raised(error.message().to_owned()),
+            SqlState::RAISE_EXCEPTION => Self::Raised(message),
             // 57P0x: shutting down or starting; 08: connection; 53: out of connections or memory;
             // 3D000: the database is gone (a tenant that moved or was deleted).
             SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
-                Self::Unavailable(error.message().to_owned())
+                Self::Unavailable(message)
             }
-            _ if matches!(class, "08" | "53") => Self::Unavailable(error.message().to_owned()),
-            _ if class == "22" => {
-                Self::Value { parameter: parameter_number(error.where_()), code: code.code().to_owned() }
-            }
-            _ => Self::Other {
-                code: code.code().to_owned(),
-                message: error.message().to_owned(),
-                position: match error.position() {
-                    Some(ErrorPosition::Original(position)) => Some(*position),
-                    _ => None,
-                },
-            },
+            _ if matches!(class, "08" | "53") => Self::Unavailable(message),
+            _ if class == "22" => Self::Value { parameter: parameter_number(context.as_deref()), code },
+            _ => Self::Other { code, message, position },
         }
     }
 }
@@ -134,7 +179,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         use std::error::Error as _;
         if let Some(db) = error.as_db_error() {
-            return Self::from_db(db);
+            return ServerError::of_driver(db).into();
         }
         if error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()) {
             return Self::Unavailable(error.to_string());

@@ -3,41 +3,27 @@
 //!
 //! Numbers keep all their digits; NaN and the infinities, which JSON lacks, become strings.
 
-use std::error::Error;
 use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{Datelike as _, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
-use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Kind, Type};
+use tokio_postgres::types::{Kind, Type};
 
-/// A column's bytes as the server sent them.
-struct Raw<'a>(&'a [u8]);
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-}
+use crate::row::Row;
 
 /// Writes the first `columns` columns of a row as an object.
 pub fn write_row(row: &Row, columns: usize, out: &mut Vec<u8>) {
     out.push(b'{');
-    for (index, column) in row.columns().iter().take(columns).enumerate() {
+    for (index, (name, ty, raw)) in row.values().take(columns).enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_text(column.name(), out);
+        write_text(name, out);
         out.push(b':');
-        let raw: Option<Raw<'_>> = row.get(index);
         match raw {
             None => out.extend_from_slice(b"null"),
-            Some(Raw(bytes)) => write_value(column.type_(), bytes, out),
+            Some(bytes) => write_value(ty, bytes, out),
         }
     }
     out.push(b'}');
@@ -46,25 +32,24 @@ pub fn write_row(row: &Row, columns: usize, out: &mut Vec<u8>) {
 /// A column's value as text that PostgreSQL reads back as the same value; none for null. The
 /// server's own `::text` would cost it as much for every row of a list as it is needed for one.
 pub fn text_of(row: &Row, index: usize) -> Option<String> {
-    let raw: Option<Raw<'_>> = row.get(index);
-    let ty = row.columns()[index].type_();
+    let (_, ty, raw) = row.values().nth(index)?;
+    let raw = raw?;
     let mut json = Vec::new();
-    write_value(ty, raw?.0, &mut json);
+    write_value(ty, raw, &mut json);
     let text = match serde_json::from_slice(&json) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::from_utf8_lossy(&json).into_owned(),
     };
     Some(match *ty {
         Type::DATE | Type::TIMESTAMP | Type::TIMESTAMPTZ => year_of_postgres(text),
-        Type::BYTEA => format!("\\x{}", raw_hex(row, index)),
+        Type::BYTEA => hex(raw),
         _ => text,
     })
 }
 
-fn raw_hex(row: &Row, index: usize) -> String {
+fn hex(raw: &[u8]) -> String {
     use std::fmt::Write as _;
-    let raw: Option<Raw<'_>> = row.get(index);
-    raw.map_or(&[][..], |raw| raw.0).iter().fold(String::new(), |mut hex, byte| {
+    raw.iter().fold("\\x".to_owned(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("writing to memory");
         hex
     })

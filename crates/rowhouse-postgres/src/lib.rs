@@ -17,9 +17,11 @@ mod migrate;
 mod param;
 mod platform;
 mod probe;
+mod row;
 mod sql_text;
 mod system;
 mod tenant;
+mod wire;
 
 pub use authority::{Authorities, Location, SystemAuthority, SystemScope, TenantAuthority, TenantContext};
 pub use bootstrap::{Bootstrapped, bootstrap};
@@ -36,9 +38,10 @@ pub use migrate::{
 pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};
 pub use probe::{ProbeFinding, probe};
+pub use row::{Place, Row};
 pub use system::SystemConnection;
 pub use tenant::{Statement, TenantConnection, TenantTx};
-pub use tokio_postgres::Row;
+
 pub use tokio_postgres::types::Type;
 
 /// Quotes an identifier for use in SQL.

@@ -2,12 +2,12 @@
 //! migrations, provisioning, identity and the like; never for serving a tenant's request.
 
 use deadpool::managed::Object;
-use tokio_postgres::Row;
 
 use crate::authority::Location;
 use crate::connection::{Connection, Connector};
 use crate::error::DatabaseResult;
 use crate::param::Param;
+use crate::row::Row;
 
 enum Held {
     Pooled(Box<Object<Connector>>),

@@ -8,16 +8,20 @@ use deadpool::managed::Object;
 use futures_util::future::{FutureExt as _, join_all, join3};
 use rowhouse_types::TenantId;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::Row;
 
 use crate::authority::Location;
 use crate::connection::{Connection, Connector};
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
 use crate::quote_identifier;
+use crate::row::Row;
 
 /// Most statements of one pipeline; up to here `join_all` polls in order (30 is its bound).
 const PIPELINE_MAX: usize = 16;
+
+/// The tenant and the schemas of a transaction, local to it.
+const SET_TENANT: &str =
+    "select set_config('rowhouse.tenant_id', $1::text, true), set_config('search_path', $2::text, true)";
 
 /// One statement and its parameters, for [`TenantConnection::run_all`].
 #[derive(Debug, Clone)]
@@ -34,7 +38,9 @@ pub struct TenantConnection {
     connection: Object<Connector>,
     permit: OwnedSemaphorePermit,
     tenant: TenantId,
+    tenant_text: String,
     schema: Arc<str>,
+    path: String,
     begin: String,
 }
 
@@ -47,11 +53,17 @@ impl TenantConnection {
     ) -> Self {
         // The id is a parsed UUID and the schema is quoted: nothing here comes from a client.
         // pg_temp last: a temporary table must never shadow the app's.
-        let begin = format!(
-            "begin; set local rowhouse.tenant_id = '{tenant}'; set local search_path = {}, shared, rowhouse, pg_temp",
-            quote_identifier(&location.schema)
-        );
-        Self { connection, permit, tenant, schema: location.schema.clone(), begin }
+        let path = format!("{}, shared, rowhouse, pg_temp", quote_identifier(&location.schema));
+        let begin = format!("begin; set local rowhouse.tenant_id = '{tenant}'; set local search_path = {path}");
+        Self {
+            connection,
+            permit,
+            tenant,
+            tenant_text: tenant.to_string(),
+            schema: location.schema.clone(),
+            path,
+            begin,
+        }
     }
 
     /// The tenant.
@@ -74,6 +86,15 @@ impl TenantConnection {
     /// are sent together. If one fails, all are rolled back and the first error is given.
     pub async fn run_all(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
         assert!(statements.len() <= PIPELINE_MAX, "a pipeline has at most {PIPELINE_MAX} statements");
+        let setting = [self.tenant_text.as_str().into(), self.path.as_str().into()];
+        let mut all = Vec::with_capacity(statements.len() + 1);
+        all.push(Statement { sql: SET_TENANT, params: &setting });
+        all.extend_from_slice(statements);
+        if let Some(outcome) = self.connection.run_alone(&all).await {
+            let mut results = outcome?;
+            results.remove(0);
+            return Ok(results);
+        }
         let mut prepared = Vec::with_capacity(statements.len());
         for statement in statements {
             prepared.push(self.connection.prepare(statement.sql).await?);

@@ -95,7 +95,14 @@ impl Records {
             Paging::Cursor { limit, .. } => (limit, 0),
         };
         // One more than asked for tells whether more follow.
-        page.push(" limit ").number(u64::from(limit) + 1);
+        page.push(" limit ");
+        if query.filters.is_empty() && query.search.is_empty() {
+            page.number(u64::from(limit) + 1);
+        } else {
+            // With values to filter by, the best plan depends on them: a bound limit, for which a
+            // plan for all values looks dear, keeps the planner at planning for these.
+            page.bind("limit", (i64::from(limit) + 1).into());
+        }
         if offset > 0 {
             page.push(" offset ").number(offset);
         }

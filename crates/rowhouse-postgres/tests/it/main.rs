@@ -2,3 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod isolation;
+mod wire;

@@ -22,7 +22,8 @@ async fn a_server_of_ones_own_needs_no_superuser_and_holds_several_installations
     service = service.restart("solar", &settings);
     let owner = service.owner(&DEMOS[2]).await;
     assert_eq!(owner.get("/api/leads?per_page=1").await.status, 200);
-    let doctor = rowhouse(&service.data_dir).args(["doctor", "--json", "--app"]).arg(app_dir("solar")).args(settings).output();
+    let doctor =
+        rowhouse(&service.data_dir).args(["doctor", "--json", "--app"]).arg(app_dir("solar")).args(settings).output();
     let told = String::from_utf8(doctor.unwrap().stdout).unwrap();
     assert!(told.contains("\"success\":true"), "{told}");
 }

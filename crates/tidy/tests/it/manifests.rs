@@ -14,7 +14,7 @@ pub(crate) const RULES: &[&str] =
 /// Who alone may depend on what, and how everybody else reaches it.
 const WALLS: &[(&[&str], &[&str], &str)] = &[
     (
-        &["tokio-postgres", "tokio-postgres-rustls", "postgres", "deadpool", "deadpool-postgres"],
+        &["tokio-postgres", "tokio-postgres-rustls", "postgres-protocol", "postgres", "deadpool", "deadpool-postgres"],
         &["rowhouse-postgres"],
         "run SQL through the scopes of rowhouse-postgres, which set the tenant; re-export a type there if need be",
     ),
