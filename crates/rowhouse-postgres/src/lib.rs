@@ -21,6 +21,7 @@ mod row;
 mod sql_text;
 mod system;
 mod tenant;
+mod text_form;
 mod wire;
 
 pub use authority::{Authorities, Location, SystemAuthority, SystemScope, TenantAuthority, TenantContext};
@@ -28,7 +29,7 @@ pub use bootstrap::{Bootstrapped, bootstrap};
 pub use cluster::{ClusterSettings, PoolLimits, RoleNames};
 pub use databases::{Databases, PoolState};
 pub use error::{Constraint, ConstraintKind, DatabaseError, DatabaseResult};
-pub use json::{text_of, write_row};
+pub use json::write_row;
 pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
     AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, MigrationStep, applied_migrations,
@@ -41,6 +42,7 @@ pub use probe::{ProbeFinding, probe};
 pub use row::{Place, Row};
 pub use system::SystemConnection;
 pub use tenant::{Statement, TenantConnection, TenantTx};
+pub use text_form::text_of;
 
 pub use tokio_postgres::types::Type;
 

@@ -6,26 +6,31 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_postgres::types::{FromSql, Type};
 
+use crate::json::write_text;
+
 /// A column of a result.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    name: Box<str>,
+    /// The name as a JSON key, with its colon.
+    key: Box<[u8]>,
     ty: Type,
 }
 
 impl Column {
     pub(crate) fn new(name: &str, ty: Type) -> Self {
-        Self { name: name.into(), ty }
-    }
-
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+        Self { key: json_key(name).into(), ty }
     }
 
     pub(crate) fn ty(&self) -> &Type {
         &self.ty
     }
+}
+
+fn json_key(name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 3);
+    write_text(name, &mut key);
+    key.push(b':');
+    key
 }
 
 /// A row. Values are read by their place, from 0.
@@ -87,13 +92,21 @@ impl Row {
             Source::Wire(columns, _) => {
                 let ty = columns.get(index).expect("the statement has this column").ty();
                 assert!(T::accepts(ty), "column {index} is of type {ty}");
-                let value = self.values().nth(index).and_then(|(_, _, raw)| raw);
+                let value = self.values().nth(index).and_then(|(_, raw)| raw);
                 T::from_sql_nullable(ty, value).expect("the server sends what its type says")
             }
         }
     }
 
-    /// Every column's name, type and bytes.
+    /// Writes a column's name as a JSON key, with its colon.
+    pub(crate) fn write_key(&self, index: usize, out: &mut Vec<u8>) {
+        match &self.0 {
+            Source::Driver(row) => out.extend_from_slice(&json_key(row.columns()[index].name())),
+            Source::Wire(columns, _) => out.extend_from_slice(&columns[index].key),
+        }
+    }
+
+    /// Every column's type and bytes.
     pub(crate) fn values(&self) -> Values<'_> {
         match &self.0 {
             Source::Driver(row) => Values::Driver { row, index: 0 },
@@ -109,7 +122,7 @@ pub(crate) enum Values<'a> {
 }
 
 impl<'a> Iterator for Values<'a> {
-    type Item = (&'a str, &'a Type, Option<&'a [u8]>);
+    type Item = (&'a Type, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
@@ -118,7 +131,7 @@ impl<'a> Iterator for Values<'a> {
                 let column = row.columns().get(*index)?;
                 let raw: Option<Raw<'a>> = row.get(*index);
                 *index += 1;
-                Some((column.name(), column.type_(), raw.map(|raw| raw.0)))
+                Some((column.type_(), raw.map(|raw| raw.0)))
             }
             Self::Wire { columns, rest } => {
                 let (column, others) = columns.split_first()?;
@@ -130,7 +143,7 @@ impl<'a> Iterator for Values<'a> {
                     Err(_) => (None, after),
                 };
                 (*columns, *rest) = (others, after);
-                Some((column.name(), column.ty(), raw))
+                Some((column.ty(), raw))
             }
         }
     }
