@@ -32,7 +32,7 @@ create table accounts (
 create index on accounts (tenant_id, status);
 create index on accounts (tenant_id, parent_id);
 create index on accounts (tenant_id, owner_id);
-create index on accounts (tenant_id, created_at);
+create index on accounts (tenant_id, created_at, id);
 
 -- The people who bring and fetch the vehicles.
 create table contacts (
@@ -61,7 +61,7 @@ create table contacts (
 create index on contacts (tenant_id, full_name);
 create index on contacts (tenant_id, account_id);
 create index on contacts (tenant_id, owner_id);
-create index on contacts (tenant_id, created_at);
+create index on contacts (tenant_id, created_at, id);
 
 create table vehicles (
     tenant_id           uuid not null default rowhouse.tenant_id(),
@@ -96,7 +96,7 @@ create index on vehicles (tenant_id, next_inspection_on);
 create index on vehicles (tenant_id, model_id);
 create index on vehicles (tenant_id, contact_id);
 create index on vehicles (tenant_id, account_id);
-create index on vehicles (tenant_id, created_at);
+create index on vehicles (tenant_id, created_at, id);
 
 -- Where a vehicle can stand while somebody works on it.
 create table bays (
@@ -112,7 +112,7 @@ create table bays (
     primary key (tenant_id, id),
     unique (tenant_id, name)
 );
-create index on bays (tenant_id, created_at);
+create index on bays (tenant_id, created_at, id);
 
 -- The price list of work: usual hours and the rate, copied into a work order's lines.
 create table services (
@@ -131,7 +131,7 @@ create table services (
     unique (tenant_id, code)
 );
 create index on services (tenant_id, category);
-create index on services (tenant_id, created_at);
+create index on services (tenant_id, created_at, id);
 
 create table suppliers (
     tenant_id     uuid not null default rowhouse.tenant_id(),
@@ -148,7 +148,7 @@ create table suppliers (
     unique (tenant_id, name)
 );
 create index on suppliers (tenant_id, status);
-create index on suppliers (tenant_id, created_at);
+create index on suppliers (tenant_id, created_at, id);
 
 create table parts (
     tenant_id   uuid not null default rowhouse.tenant_id(),
@@ -174,7 +174,7 @@ create table parts (
 );
 create index on parts (tenant_id, status);
 create index on parts (tenant_id, supplier_id);
-create index on parts (tenant_id, created_at);
+create index on parts (tenant_id, created_at, id);
 
 create table appointments (
     tenant_id    uuid not null default rowhouse.tenant_id(),
@@ -206,7 +206,7 @@ create index on appointments (tenant_id, contact_id);
 create index on appointments (tenant_id, vehicle_id);
 create index on appointments (tenant_id, bay_id);
 create index on appointments (tenant_id, owner_id);
-create index on appointments (tenant_id, created_at);
+create index on appointments (tenant_id, created_at, id);
 
 create table work_orders (
     tenant_id      uuid not null default rowhouse.tenant_id(),
@@ -259,7 +259,7 @@ create index on work_orders (tenant_id, appointment_id);
 create index on work_orders (tenant_id, bay_id);
 create index on work_orders (tenant_id, warranty_of_id);
 create index on work_orders (tenant_id, owner_id);
-create index on work_orders (tenant_id, created_at);
+create index on work_orders (tenant_id, created_at, id);
 
 -- What is done and built in. Prices are copied from the lists: those change, an order does not.
 create table work_order_lines (
@@ -289,7 +289,7 @@ create table work_order_lines (
 );
 create index on work_order_lines (tenant_id, service_id);
 create index on work_order_lines (tenant_id, part_id);
-create index on work_order_lines (tenant_id, created_at);
+create index on work_order_lines (tenant_id, created_at, id);
 
 -- Who worked on what, and how long: several people on one order, one person on many.
 create table work_order_mechanics (
@@ -307,7 +307,7 @@ create table work_order_mechanics (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete cascade
 );
 create index on work_order_mechanics (tenant_id, owner_id);
-create index on work_order_mechanics (tenant_id, created_at);
+create index on work_order_mechanics (tenant_id, created_at, id);
 
 create table invoices (
     tenant_id     uuid not null default rowhouse.tenant_id(),
@@ -347,7 +347,7 @@ create index on invoices (tenant_id, work_order_id);
 create index on invoices (tenant_id, contact_id);
 create index on invoices (tenant_id, account_id);
 create index on invoices (tenant_id, owner_id);
-create index on invoices (tenant_id, created_at);
+create index on invoices (tenant_id, created_at, id);
 
 create table payments (
     tenant_id  uuid not null default rowhouse.tenant_id(),
@@ -367,4 +367,4 @@ create table payments (
 create index on payments (tenant_id, paid_on);
 create index on payments (tenant_id, invoice_id);
 create index on payments (tenant_id, owner_id);
-create index on payments (tenant_id, created_at);
+create index on payments (tenant_id, created_at, id);

@@ -23,7 +23,7 @@ create table projects (
 );
 create index on projects (tenant_id, status);
 create index on projects (tenant_id, owner_id);
-create index on projects (tenant_id, created_at);
+create index on projects (tenant_id, created_at, id);
 
 -- Who works on what.
 create table project_members (
@@ -39,7 +39,7 @@ create table project_members (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete cascade
 );
 create index on project_members (tenant_id, owner_id);
-create index on project_members (tenant_id, created_at);
+create index on project_members (tenant_id, created_at, id);
 
 create table environments (
     tenant_id      uuid not null default rowhouse.tenant_id(),
@@ -65,7 +65,7 @@ create table environments (
 create index on environments (tenant_id, kind);
 create index on environments (tenant_id, region_id);
 create index on environments (tenant_id, copied_from_id);
-create index on environments (tenant_id, created_at);
+create index on environments (tenant_id, created_at, id);
 
 -- One host, one line. Two tenants may both claim a host: who owns it is told by the name server, not
 -- by whoever came first.
@@ -89,7 +89,7 @@ create table domains (
 create index on domains (tenant_id, status);
 create index on domains (tenant_id, certificate_expires_on);
 create index on domains (tenant_id, environment_id);
-create index on domains (tenant_id, created_at);
+create index on domains (tenant_id, created_at, id);
 
 create table deployments (
     tenant_id      uuid not null default rowhouse.tenant_id(),
@@ -126,7 +126,7 @@ create table deployments (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete set null (owner_id)
 );
 create index on deployments (tenant_id, status);
-create index on deployments (tenant_id, created_at);
+create index on deployments (tenant_id, created_at, id);
 create index on deployments (tenant_id, scheduled_at);
 create index on deployments (tenant_id, project_id);
 create index on deployments (tenant_id, environment_id);
@@ -151,7 +151,7 @@ create table deployment_checks (
     foreign key (tenant_id, deployment_id) references deployments (tenant_id, id) on delete cascade
 );
 create index on deployment_checks (tenant_id, status);
-create index on deployment_checks (tenant_id, created_at);
+create index on deployment_checks (tenant_id, created_at, id);
 
 create table workflows (
     tenant_id   uuid not null default rowhouse.tenant_id(),
@@ -177,7 +177,7 @@ create index on workflows (tenant_id, status);
 create index on workflows (tenant_id, next_run_at);
 create index on workflows (tenant_id, name);
 create index on workflows (tenant_id, owner_id);
-create index on workflows (tenant_id, created_at);
+create index on workflows (tenant_id, created_at, id);
 
 create table workflow_runs (
     tenant_id     uuid not null default rowhouse.tenant_id(),
@@ -201,4 +201,4 @@ create table workflow_runs (
 create index on workflow_runs (tenant_id, status);
 create index on workflow_runs (tenant_id, workflow_id);
 create index on workflow_runs (tenant_id, deployment_id);
-create index on workflow_runs (tenant_id, created_at);
+create index on workflow_runs (tenant_id, created_at, id);

@@ -25,4 +25,4 @@ create index on incidents (tenant_id, status);
 create index on incidents (tenant_id, opened_at);
 create index on incidents (tenant_id, deployment_id);
 create index on incidents (tenant_id, owner_id);
-create index on incidents (tenant_id, created_at);
+create index on incidents (tenant_id, created_at, id);

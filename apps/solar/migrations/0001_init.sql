@@ -24,7 +24,7 @@ create table organizations (
 );
 create index on organizations (tenant_id, status);
 create index on organizations (tenant_id, owner_id);
-create index on organizations (tenant_id, created_at);
+create index on organizations (tenant_id, created_at, id);
 
 -- People: the contacts. A lead becomes one when it is converted.
 create table people (
@@ -53,7 +53,7 @@ create table people (
 create index on people (tenant_id, full_name);
 create index on people (tenant_id, organization_id);
 create index on people (tenant_id, owner_id);
-create index on people (tenant_id, created_at);
+create index on people (tenant_id, created_at, id);
 
 -- Where leads come from, and how they are handed out.
 create table campaigns (
@@ -80,7 +80,7 @@ create table campaigns (
 create index on campaigns (tenant_id, status);
 create index on campaigns (tenant_id, starts_on);
 create index on campaigns (tenant_id, owner_id);
-create index on campaigns (tenant_id, created_at);
+create index on campaigns (tenant_id, created_at, id);
 
 -- Who takes part in handing out a campaign's leads.
 create table campaign_members (
@@ -98,7 +98,7 @@ create table campaign_members (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete cascade
 );
 create index on campaign_members (tenant_id, owner_id);
-create index on campaign_members (tenant_id, created_at);
+create index on campaign_members (tenant_id, created_at, id);
 
 create table leads (
     tenant_id      uuid not null default rowhouse.tenant_id(),
@@ -131,7 +131,7 @@ create table leads (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete set null (owner_id)
 );
 create index on leads (tenant_id, status);
-create index on leads (tenant_id, created_at);
+create index on leads (tenant_id, created_at, id);
 create index on leads (tenant_id, follow_up_at);
 create index on leads (tenant_id, campaign_id);
 create index on leads (tenant_id, person_id);
@@ -154,7 +154,7 @@ create table pipeline_stages (
     unique (tenant_id, name)
 );
 create index on pipeline_stages (tenant_id, position);
-create index on pipeline_stages (tenant_id, created_at);
+create index on pipeline_stages (tenant_id, created_at, id);
 
 create table projects (
     tenant_id          uuid not null default rowhouse.tenant_id(),
@@ -206,7 +206,7 @@ create index on projects (tenant_id, lead_id);
 create index on projects (tenant_id, parent_id);
 create index on projects (tenant_id, panel_model_id);
 create index on projects (tenant_id, owner_id);
-create index on projects (tenant_id, created_at);
+create index on projects (tenant_id, created_at, id);
 
 -- Who else has a say in a project: a couple owns the house, an architect draws the plan.
 create table project_people (
@@ -224,7 +224,7 @@ create table project_people (
     foreign key (tenant_id, person_id) references people (tenant_id, id) on delete cascade
 );
 create index on project_people (tenant_id, person_id);
-create index on project_people (tenant_id, created_at);
+create index on project_people (tenant_id, created_at, id);
 
 create table appointments (
     tenant_id  uuid not null default rowhouse.tenant_id(),
@@ -250,7 +250,7 @@ create index on appointments (tenant_id, status);
 create index on appointments (tenant_id, project_id);
 create index on appointments (tenant_id, lead_id);
 create index on appointments (tenant_id, owner_id);
-create index on appointments (tenant_id, created_at);
+create index on appointments (tenant_id, created_at, id);
 
 create table proposals (
     tenant_id   uuid not null default rowhouse.tenant_id(),
@@ -271,7 +271,7 @@ create table proposals (
 create index on proposals (tenant_id, status);
 create index on proposals (tenant_id, project_id);
 create index on proposals (tenant_id, owner_id);
-create index on proposals (tenant_id, created_at);
+create index on proposals (tenant_id, created_at, id);
 
 create table proposal_items (
     tenant_id   uuid not null default rowhouse.tenant_id(),
@@ -289,7 +289,7 @@ create table proposal_items (
     unique (tenant_id, proposal_id, position),
     foreign key (tenant_id, proposal_id) references proposals (tenant_id, id) on delete cascade
 );
-create index on proposal_items (tenant_id, created_at);
+create index on proposal_items (tenant_id, created_at, id);
 
 -- What the authorities have to allow. An installation waits for all of a project's permits.
 create table permits (
@@ -315,7 +315,7 @@ create table permits (
 create index on permits (tenant_id, status);
 create index on permits (tenant_id, submitted_on);
 create index on permits (tenant_id, project_id);
-create index on permits (tenant_id, created_at);
+create index on permits (tenant_id, created_at, id);
 
 create table tasks (
     tenant_id  uuid not null default rowhouse.tenant_id(),
@@ -341,7 +341,7 @@ create index on tasks (tenant_id, due_on);
 create index on tasks (tenant_id, project_id);
 create index on tasks (tenant_id, lead_id);
 create index on tasks (tenant_id, owner_id);
-create index on tasks (tenant_id, created_at);
+create index on tasks (tenant_id, created_at, id);
 
 -- What was said. A note is about one thing; where it belongs to several, it belongs to the project.
 create table notes (
@@ -366,7 +366,7 @@ create index on notes (tenant_id, lead_id);
 create index on notes (tenant_id, project_id);
 create index on notes (tenant_id, person_id);
 create index on notes (tenant_id, owner_id);
-create index on notes (tenant_id, created_at);
+create index on notes (tenant_id, created_at, id);
 
 -- Papers and pictures of a project. The bytes lie in file storage under storage_key.
 create table documents (
@@ -392,7 +392,7 @@ create index on documents (tenant_id, status);
 create index on documents (tenant_id, expires_on);
 create index on documents (tenant_id, project_id);
 create index on documents (tenant_id, owner_id);
-create index on documents (tenant_id, created_at);
+create index on documents (tenant_id, created_at, id);
 
 -- What a sale earns the one who made it. The rule that gave the percentage may change later, so
 -- the percentage is kept here.
@@ -416,4 +416,4 @@ create table commissions (
 );
 create index on commissions (tenant_id, status);
 create index on commissions (tenant_id, owner_id);
-create index on commissions (tenant_id, created_at);
+create index on commissions (tenant_id, created_at, id);

@@ -12,7 +12,7 @@ create table customers (
     updated_at timestamptz not null default now(),
     primary key (tenant_id, id)
 );
-create index on customers (tenant_id, created_at);
+create index on customers (tenant_id, created_at, id);
 create index on customers (tenant_id, email);
 
 create table products (
@@ -27,7 +27,7 @@ create table products (
     primary key (tenant_id, id),
     unique (tenant_id, sku)
 );
-create index on products (tenant_id, created_at);
+create index on products (tenant_id, created_at, id);
 
 create table orders (
     tenant_id    uuid not null default rowhouse.tenant_id(),
@@ -46,7 +46,7 @@ create table orders (
     primary key (tenant_id, id),
     foreign key (tenant_id, customer_id) references customers (tenant_id, id) on delete set null (customer_id)
 );
-create index on orders (tenant_id, created_at);
+create index on orders (tenant_id, created_at, id);
 create index on orders (tenant_id, status);
 create index on orders (tenant_id, customer_id);
 create index on orders (tenant_id, scheduled_at);
@@ -68,7 +68,7 @@ create table order_lines (
 );
 create index on order_lines (tenant_id, order_id);
 create index on order_lines (tenant_id, product_id);
-create index on order_lines (tenant_id, created_at);
+create index on order_lines (tenant_id, created_at, id);
 
 create table payments (
     tenant_id  uuid not null default rowhouse.tenant_id(),
@@ -83,7 +83,7 @@ create table payments (
 );
 create index on payments (tenant_id, order_id);
 create index on payments (tenant_id, status);
-create index on payments (tenant_id, created_at);
+create index on payments (tenant_id, created_at, id);
 
 create table shipments (
     tenant_id    uuid not null default rowhouse.tenant_id(),
@@ -99,7 +99,7 @@ create table shipments (
 create index on shipments (tenant_id, order_id);
 create index on shipments (tenant_id, status);
 create index on shipments (tenant_id, scheduled_at);
-create index on shipments (tenant_id, created_at);
+create index on shipments (tenant_id, created_at, id);
 
 create table tickets (
     tenant_id   uuid not null default rowhouse.tenant_id(),
@@ -114,7 +114,7 @@ create table tickets (
 );
 create index on tickets (tenant_id, customer_id);
 create index on tickets (tenant_id, status);
-create index on tickets (tenant_id, created_at);
+create index on tickets (tenant_id, created_at, id);
 
 create table notes (
     tenant_id  uuid not null default rowhouse.tenant_id(),
@@ -127,4 +127,4 @@ create table notes (
     foreign key (tenant_id, order_id) references orders (tenant_id, id) on delete cascade
 );
 create index on notes (tenant_id, order_id);
-create index on notes (tenant_id, created_at);
+create index on notes (tenant_id, created_at, id);

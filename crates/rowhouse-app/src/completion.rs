@@ -90,7 +90,10 @@ fn complete_table(
         // Its own index does not count as there: the text must complete a fresh schema as well as
         // the one it was read from.
         if !table.has_index_beside(&index, &all) {
-            let list: Vec<String> = all.iter().map(|column| quote_identifier(column)).collect();
+            // Lists are by age and then by id: with both in the index, a page needs no sort.
+            let by_age = columns == ["created_at"] && table.column("id").is_some();
+            let list = all.iter().copied().chain(by_age.then_some("id"));
+            let list: Vec<String> = list.map(quote_identifier).collect();
             writeln!(
                 sql,
                 "create index if not exists {} on {quoted} ({});",

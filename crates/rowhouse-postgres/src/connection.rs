@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::cluster::{ClusterSettings, ConnectAs};
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
-use crate::row::Row;
+use crate::row::{Row, Rows};
 use crate::tenant::Statement;
 use crate::wire::Wire;
 
@@ -88,7 +88,7 @@ impl Connection {
             }
             (Way::Driver { client, .. }, None) => client.query_typed(sql, &typed(params)).await?,
         };
-        Ok(rows.into_iter().map(Row::from).collect())
+        Ok(Rows::of_driver(&rows))
     }
 
     /// Runs one statement and gives the number of rows it changed. Tenants' connections, whose

@@ -16,25 +16,80 @@ pub(crate) use self::text::write_text;
 use self::time::{write_date, write_interval, write_time, write_timestamp};
 use crate::row::Row;
 
+/// How values of a type are written: found once for a column, because comparing types costs more
+/// than writing most values.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Numeric,
+    Uuid,
+    Date,
+    Time,
+    Timestamp,
+    TimestampTz,
+    Interval,
+    Json,
+    Jsonb,
+    Bytea,
+    Array(Box<Self>),
+    /// Whatever the server sends as text.
+    Text,
+}
+
+impl Form {
+    pub(crate) fn of(ty: &Type) -> Self {
+        match *ty {
+            Type::BOOL => Self::Bool,
+            Type::INT2 => Self::Int2,
+            Type::INT4 => Self::Int4,
+            Type::INT8 => Self::Int8,
+            Type::OID => Self::Oid,
+            Type::FLOAT4 => Self::Float4,
+            Type::FLOAT8 => Self::Float8,
+            Type::NUMERIC => Self::Numeric,
+            Type::UUID => Self::Uuid,
+            Type::DATE => Self::Date,
+            Type::TIME => Self::Time,
+            Type::TIMESTAMP => Self::Timestamp,
+            Type::TIMESTAMPTZ => Self::TimestampTz,
+            Type::INTERVAL => Self::Interval,
+            Type::JSON => Self::Json,
+            Type::JSONB => Self::Jsonb,
+            Type::BYTEA => Self::Bytea,
+            _ => match ty.kind() {
+                Kind::Array(element) => Self::Array(Box::new(Self::of(element))),
+                Kind::Domain(base) => Self::of(base),
+                _ => Self::Text,
+            },
+        }
+    }
+}
+
 /// Writes the first `columns` columns of a row as an object.
 pub fn write_row(row: &Row, columns: usize, out: &mut Vec<u8>) {
     out.push(b'{');
-    for (index, (ty, raw)) in row.values().take(columns).enumerate() {
+    for (index, (column, raw)) in row.values().take(columns).enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        row.write_key(index, out);
+        out.extend_from_slice(column.key());
         match raw {
             None => out.extend_from_slice(b"null"),
-            Some(bytes) => write_value(ty, bytes, out),
+            Some(bytes) => write_value(column.form(), bytes, out),
         }
     }
     out.push(b'}');
 }
 
-pub(crate) fn write_value(ty: &Type, raw: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_value(form: &Form, raw: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    if write_known(ty, raw, out).is_none() {
+    if write_known(form, raw, out).is_none() {
         // Malformed bytes can only come from a fault of ours or of the server; half a value must
         // not spoil the whole answer.
         out.truncate(start);
@@ -42,40 +97,36 @@ pub(crate) fn write_value(ty: &Type, raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn write_known(ty: &Type, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    match *ty {
-        Type::BOOL => out.extend_from_slice(if *raw.first()? == 0 { b"false" } else { b"true" }),
-        Type::INT2 => write_integer(i16::from_be_bytes(raw.try_into().ok()?), out),
-        Type::INT4 => write_integer(i32::from_be_bytes(raw.try_into().ok()?), out),
-        Type::INT8 => write_integer(i64::from_be_bytes(raw.try_into().ok()?), out),
-        Type::OID => write_integer(u32::from_be_bytes(raw.try_into().ok()?), out),
-        Type::FLOAT4 => write_float(f32::from_be_bytes(raw.try_into().ok()?), out),
-        Type::FLOAT8 => write_float(f64::from_be_bytes(raw.try_into().ok()?), out),
-        Type::NUMERIC => write_numeric(raw, out)?,
-        Type::UUID => {
-            let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-            out.push(b'"');
-            out.extend_from_slice(uuid::Uuid::from_slice(raw).ok()?.hyphenated().encode_lower(&mut buffer).as_bytes());
-            out.push(b'"');
+fn write_known(form: &Form, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    match form {
+        Form::Bool => out.extend_from_slice(if *raw.first()? == 0 { b"false" } else { b"true" }),
+        Form::Int2 => write_integer(i16::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Int4 => write_integer(i32::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Int8 => write_integer(i64::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Oid => write_integer(u32::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Float4 => write_float(f32::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Float8 => write_float(f64::from_be_bytes(raw.try_into().ok()?), out),
+        Form::Numeric => write_numeric(raw, out)?,
+        Form::Uuid => {
+            let mut text = [b'"'; uuid::fmt::Hyphenated::LENGTH + 2];
+            uuid::Uuid::from_slice(raw).ok()?.hyphenated().encode_lower(&mut text[1..]);
+            out.extend_from_slice(&text);
         }
-        Type::DATE => write_date(i32::from_be_bytes(raw.try_into().ok()?), out)?,
-        Type::TIME => write_time(i64::from_be_bytes(raw.try_into().ok()?), out)?,
-        Type::TIMESTAMP => write_timestamp(i64::from_be_bytes(raw.try_into().ok()?), "", out)?,
-        Type::TIMESTAMPTZ => write_timestamp(i64::from_be_bytes(raw.try_into().ok()?), "Z", out)?,
-        Type::INTERVAL => write_interval(raw, out)?,
-        Type::JSON => out.extend_from_slice(raw),
+        Form::Date => write_date(i32::from_be_bytes(raw.try_into().ok()?), out)?,
+        Form::Time => write_time(i64::from_be_bytes(raw.try_into().ok()?), out)?,
+        Form::Timestamp => write_timestamp(i64::from_be_bytes(raw.try_into().ok()?), "", out)?,
+        Form::TimestampTz => write_timestamp(i64::from_be_bytes(raw.try_into().ok()?), "Z", out)?,
+        Form::Interval => write_interval(raw, out)?,
+        Form::Json => out.extend_from_slice(raw),
         // One byte of version comes first.
-        Type::JSONB => out.extend_from_slice(raw.get(1..)?),
-        Type::BYTEA => {
+        Form::Jsonb => out.extend_from_slice(raw.get(1..)?),
+        Form::Bytea => {
             out.push(b'"');
             out.extend_from_slice(STANDARD.encode(raw).as_bytes());
             out.push(b'"');
         }
-        _ => match ty.kind() {
-            Kind::Array(element) => write_array(element, raw, out)?,
-            Kind::Domain(base) => return write_known(base, raw, out),
-            _ => write_text(std::str::from_utf8(raw).ok()?, out),
-        },
+        Form::Array(element) => write_array(element, raw, out)?,
+        Form::Text => write_text(std::str::from_utf8(raw).ok()?, out),
     }
     Some(())
 }
@@ -110,12 +161,12 @@ pub(crate) fn take_element<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> 
     Some(Some(bytes))
 }
 
-fn write_array(element: &Type, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn write_array(element: &Form, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (dimensions, mut rest) = array_parts(raw)?;
     write_dimension(element, &dimensions, &mut rest, out)
 }
 
-fn write_dimension(element: &Type, dimensions: &[Dimension], rest: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
+fn write_dimension(element: &Form, dimensions: &[Dimension], rest: &mut &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.push(b'[');
     if let Some((outer, inner)) = dimensions.split_first() {
         for index in 0..outer.length {

@@ -3,50 +3,98 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::json::write_text;
+use crate::json::{Form, write_text};
 
 /// A column of a result.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Column {
     /// The name as a JSON key, with its colon.
     key: Box<[u8]>,
     ty: Type,
+    form: Form,
 }
 
 impl Column {
     pub(crate) fn new(name: &str, ty: Type) -> Self {
-        Self { key: json_key(name).into(), ty }
+        let mut key = Vec::with_capacity(name.len() + 3);
+        write_text(name, &mut key);
+        key.push(b':');
+        Self { key: key.into(), form: Form::of(&ty), ty }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
     }
 
     pub(crate) fn ty(&self) -> &Type {
         &self.ty
     }
+
+    /// How its values are written as JSON.
+    pub(crate) fn form(&self) -> &Form {
+        &self.form
+    }
 }
 
-fn json_key(name: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    write_text(name, &mut key);
-    key.push(b':');
-    key
+/// The values of all rows of a result, one after the other: each with its length before it, which
+/// is negative for null.
+#[derive(Debug)]
+struct Block {
+    columns: Arc<[Column]>,
+    bytes: Vec<u8>,
 }
 
 /// A row. Values are read by their place, from 0.
+///
+/// The rows of a result share its memory, which is freed with the last of them.
 #[derive(Debug, Clone)]
-pub struct Row(Source);
-
-#[derive(Debug, Clone)]
-enum Source {
-    Driver(Arc<tokio_postgres::Row>),
-    /// The columns, and each value's length and bytes as they came.
-    Wire(Arc<[Column]>, Bytes),
+pub struct Row {
+    block: Arc<Block>,
+    start: usize,
 }
 
-impl From<tokio_postgres::Row> for Row {
-    fn from(row: tokio_postgres::Row) -> Self {
-        Self(Source::Driver(Arc::new(row)))
+/// A result that is being received.
+pub(crate) struct Rows {
+    columns: Arc<[Column]>,
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Rows {
+    /// With room for so many bytes.
+    pub(crate) fn new(columns: Arc<[Column]>, room: usize) -> Self {
+        Self { columns, bytes: Vec::with_capacity(room), starts: Vec::new() }
+    }
+
+    /// Adds a row: its values as the protocol's DataRow has them, each with its length.
+    pub(crate) fn push(&mut self, values: &[u8]) {
+        self.starts.push(self.bytes.len());
+        self.bytes.extend_from_slice(values);
+    }
+
+    pub(crate) fn finish(self) -> Vec<Row> {
+        let block = Arc::new(Block { columns: self.columns, bytes: self.bytes });
+        self.starts.into_iter().map(|start| Row { block: block.clone(), start }).collect()
+    }
+
+    /// The same of the driver's rows.
+    pub(crate) fn of_driver(rows: &[tokio_postgres::Row]) -> Vec<Row> {
+        let Some(first) = rows.first() else { return Vec::new() };
+        let columns = first.columns().iter().map(|column| Column::new(column.name(), column.type_().clone()));
+        let mut result = Self::new(columns.collect(), 0);
+        for row in rows {
+            result.starts.push(result.bytes.len());
+            for index in 0..row.len() {
+                let value: Option<Raw<'_>> = row.get(index);
+                // The server's own limit for a value is 1 GB.
+                let length = value.as_ref().map_or(-1, |raw| i32::try_from(raw.0.len()).unwrap_or(i32::MAX));
+                result.bytes.extend_from_slice(&length.to_be_bytes());
+                result.bytes.extend_from_slice(value.map_or(&[], |raw| raw.0));
+            }
+        }
+        result.finish()
     }
 }
 
@@ -77,74 +125,40 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 impl Row {
-    pub(crate) fn of_wire(columns: Arc<[Column]>, values: Bytes) -> Self {
-        Self(Source::Wire(columns, values))
-    }
-
     /// The value at a place.
     ///
     /// Must be asked for as a type that the column has; anything else is a fault of ours, and
     /// panics.
     pub fn get<'a, I: Place, T: FromSql<'a>>(&'a self, index: I) -> T {
         let index = index.place();
-        match &self.0 {
-            Source::Driver(row) => row.get(index),
-            Source::Wire(columns, _) => {
-                let ty = columns.get(index).expect("the statement has this column").ty();
-                assert!(T::accepts(ty), "column {index} is of type {ty}");
-                let value = self.values().nth(index).and_then(|(_, raw)| raw);
-                T::from_sql_nullable(ty, value).expect("the server sends what its type says")
-            }
-        }
+        let (column, value) = self.values().nth(index).expect("the statement has this column");
+        assert!(T::accepts(column.ty()), "column {index} is of type {}", column.ty());
+        T::from_sql_nullable(column.ty(), value).expect("the server sends what its type says")
     }
 
-    /// Writes a column's name as a JSON key, with its colon.
-    pub(crate) fn write_key(&self, index: usize, out: &mut Vec<u8>) {
-        match &self.0 {
-            Source::Driver(row) => out.extend_from_slice(&json_key(row.columns()[index].name())),
-            Source::Wire(columns, _) => out.extend_from_slice(&columns[index].key),
-        }
-    }
-
-    /// Every column's type and bytes.
+    /// Every column with its value's bytes.
     pub(crate) fn values(&self) -> Values<'_> {
-        match &self.0 {
-            Source::Driver(row) => Values::Driver { row, index: 0 },
-            Source::Wire(columns, bytes) => Values::Wire { columns, rest: bytes },
-        }
+        Values { columns: self.block.columns.iter(), rest: &self.block.bytes[self.start..] }
     }
 }
 
 /// The values of a row, in their order.
-pub(crate) enum Values<'a> {
-    Driver { row: &'a tokio_postgres::Row, index: usize },
-    Wire { columns: &'a [Column], rest: &'a [u8] },
+pub(crate) struct Values<'a> {
+    columns: std::slice::Iter<'a, Column>,
+    rest: &'a [u8],
 }
 
 impl<'a> Iterator for Values<'a> {
-    type Item = (&'a Type, Option<&'a [u8]>);
+    type Item = (&'a Column, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Driver { row, index } => {
-                let row: &'a tokio_postgres::Row = row;
-                let column = row.columns().get(*index)?;
-                let raw: Option<Raw<'a>> = row.get(*index);
-                *index += 1;
-                Some((column.type_(), raw.map(|raw| raw.0)))
-            }
-            Self::Wire { columns, rest } => {
-                let (column, others) = columns.split_first()?;
-                let (length, after) = rest.split_at_checked(4)?;
-                let length = i32::from_be_bytes(length.try_into().ok()?);
-                // A negative length is null.
-                let (raw, after) = match usize::try_from(length) {
-                    Ok(length) => after.split_at_checked(length).map(|(raw, after)| (Some(raw), after))?,
-                    Err(_) => (None, after),
-                };
-                (*columns, *rest) = (others, after);
-                Some((column.ty(), raw))
-            }
-        }
+        let (length, rest) = self.rest.split_first_chunk()?;
+        let column = self.columns.next()?;
+        let (value, rest) = match usize::try_from(i32::from_be_bytes(*length)) {
+            Ok(length) => rest.split_at_checked(length).map(|(value, rest)| (Some(value), rest))?,
+            Err(_) => (None, rest),
+        };
+        self.rest = rest;
+        Some((column, value))
     }
 }

@@ -3,14 +3,14 @@
 
 use tokio_postgres::types::{Kind, Type};
 
-use crate::json::{Dimension, array_parts, take_element, write_value};
+use crate::json::{Dimension, Form, array_parts, take_element, write_value};
 use crate::row::Row;
 
 /// A column's value as text that PostgreSQL reads back as the same value; none for null. The
 /// server's own `::text` would cost it as much for every row of a list as it is needed for one.
 pub fn text_of(row: &Row, index: usize) -> Option<String> {
-    let (ty, raw) = row.values().nth(index)?;
-    Some(text_form(ty, raw?))
+    let (column, raw) = row.values().nth(index)?;
+    Some(text_form(column.ty(), raw?))
 }
 
 fn text_form(ty: &Type, raw: &[u8]) -> String {
@@ -31,7 +31,7 @@ fn text_form(ty: &Type, raw: &[u8]) -> String {
 /// The JSON form, without a string's quotes and escapes.
 fn plain(ty: &Type, raw: &[u8]) -> String {
     let mut json = Vec::new();
-    write_value(ty, raw, &mut json);
+    write_value(&Form::of(ty), raw, &mut json);
     match serde_json::from_slice(&json) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::from_utf8_lossy(&json).into_owned(),

@@ -17,7 +17,7 @@ mod serve;
 mod state;
 mod trace;
 
-pub use metrics::install as install_metrics;
+pub use metrics::{install as install_metrics, sum_up as sum_up_metrics};
 pub use openapi::document as openapi_document;
 pub use route::{Access, RouteDoc};
 pub use router::{metrics_router, route_docs, router};

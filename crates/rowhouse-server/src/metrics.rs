@@ -1,8 +1,13 @@
 //! Figures for Prometheus. Labels are bounded: routes, methods, statuses, databases with an
 //! open pool; never a tenant.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use axum::http::Method;
+use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rowhouse_postgres::Databases;
 
@@ -18,6 +23,75 @@ pub fn install() {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), DURATIONS)
             .expect("the bounds are not empty");
         builder.install_recorder().expect("nobody else installs a recorder")
+    });
+}
+
+/// How often what was recorded is summed up. Until then each duration is kept by itself.
+const SUM_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// Sums up what is recorded, for ever: a service that nobody scrapes would keep every duration.
+pub async fn sum_up() {
+    let mut clock = tokio::time::interval(SUM_UP_EVERY);
+    loop {
+        clock.tick().await;
+        if let Some(handle) = HANDLE.get() {
+            handle.run_upkeep();
+        }
+    }
+}
+
+/// The figures of one method, route and status.
+struct RequestFigures {
+    method: &'static str,
+    status: u16,
+    duration: Histogram,
+    count: Counter,
+}
+
+impl RequestFigures {
+    fn of(method: &'static str, route: &str, status: u16) -> Self {
+        let (verb, route) = (("method", method.to_owned()), ("route", route.to_owned()));
+        let duration = metrics::histogram!("rowhouse_http_request_duration_seconds", &[verb.clone(), route.clone()]);
+        let count = metrics::counter!("rowhouse_http_requests_total", &[verb, route, ("status", status.to_string())]);
+        Self { method, status, duration, count }
+    }
+}
+
+thread_local! {
+    /// By route, so that a request finds its figures without making their labels anew. Bounded as
+    /// the labels are.
+    static REQUESTS: RefCell<HashMap<String, Vec<RequestFigures>>> = RefCell::default();
+}
+
+/// Clients may make up methods; a label must not grow with them.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Counts a request and how long it took. `route` is its pattern, never its path.
+pub(crate) fn record_request(method: &Method, route: &str, status: u16, took: Duration) {
+    let method = method_label(method);
+    REQUESTS.with_borrow_mut(|requests| {
+        let known = match requests.get_mut(route) {
+            Some(known) => known,
+            None => requests.entry(route.to_owned()).or_default(),
+        };
+        let place = known.iter().position(|one| one.status == status && one.method == method);
+        let place = place.unwrap_or_else(|| {
+            known.push(RequestFigures::of(method, route, status));
+            known.len() - 1
+        });
+        known[place].duration.record(took);
+        known[place].count.increment(1);
     });
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use rowhouse_types::{ErrorCode, TenantId, UserId};
 
 use crate::envelope::{failure_of, write_failure};
+use crate::metrics::record_request;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -45,7 +46,8 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(SharedFacts::clone(&facts));
     let method = request.method().clone();
     // The pattern, never the path: paths hold ids, and a label must not grow without bound.
-    let route = request.extensions().get::<MatchedPath>().map_or("(none)".to_owned(), |path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     let mut response = next.run(request).await;
     let failure = failure_of(&mut response);
     if let Some(failure) = &failure {
@@ -55,9 +57,8 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let status = response.status().as_u16();
-    record(&method, &route, status, started);
-    let line =
-        Line { facts: &facts, method: &method, route: &route, status, duration_ms: started.elapsed().as_millis() };
+    record_request(&method, route, status, started.elapsed());
+    let line = Line { facts: &facts, method: &method, route, status, duration_ms: started.elapsed().as_millis() };
     match &failure {
         Some(failure) => line.failed(failure.code, failure.cause.as_deref()),
         None => line.succeeded(),
@@ -73,13 +74,6 @@ fn request_id(headers: &HeaderMap) -> String {
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     };
     given.filter(plain).map_or_else(|| format!("req_{}", uuid::Uuid::now_v7().simple()), str::to_owned)
-}
-
-fn record(method: &Method, route: &str, status: u16, started: Instant) {
-    let labels = [("method", method.as_str().to_owned()), ("route", route.to_owned())];
-    metrics::histogram!("rowhouse_http_request_duration_seconds", &labels).record(started.elapsed());
-    let [method, route] = labels;
-    metrics::counter!("rowhouse_http_requests_total", &[method, route, ("status", status.to_string())]).increment(1);
 }
 
 struct Line<'a> {

@@ -39,14 +39,19 @@ fn calendar(days: i64) -> (i64, u32, u32) {
 
 fn write_calendar(days: i64, out: &mut Vec<u8>) -> Option<()> {
     let (year, month, day) = calendar(days);
+    let mut text = *b"0000-00-00";
+    text[5..7].copy_from_slice(&two_digits(month));
+    text[8..].copy_from_slice(&two_digits(day));
     match i16::try_from(year) {
-        Ok(year) if (0..=9999).contains(&year) => out.extend_from_slice(&four_digits(year)),
-        // ISO 8601 wants a sign on years beyond four digits and before year zero.
-        _ => write!(out, "{year:+05}").ok()?,
-    }
-    for part in [month, day] {
-        out.push(b'-');
-        out.extend_from_slice(&two_digits(part));
+        Ok(year) if (0..=9999).contains(&year) => {
+            text[..4].copy_from_slice(&four_digits(year));
+            out.extend_from_slice(&text);
+        }
+        _ => {
+            // ISO 8601 wants a sign on years beyond four digits and before year zero.
+            write!(out, "{year:+05}").ok()?;
+            out.extend_from_slice(&text[4..]);
+        }
     }
     Some(())
 }
@@ -57,19 +62,13 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 fn write_clock(micros: i64, out: &mut Vec<u8>) -> Option<()> {
     let seconds = u32::try_from(micros / 1_000_000).ok()?;
     let micros = u32::try_from(micros % 1_000_000).ok()?;
-    out.extend_from_slice(&two_digits(seconds / 3600));
-    for part in [seconds / 60 % 60, seconds % 60] {
-        out.push(b':');
-        out.extend_from_slice(&two_digits(part));
+    let mut text = *b"00:00:00.000000";
+    let parts = [seconds / 3600, seconds / 60 % 60, seconds % 60, micros / 10_000, micros / 100 % 100, micros % 100];
+    for (part, at) in parts.into_iter().zip([0, 3, 6, 9, 11, 13]) {
+        text[at..at + 2].copy_from_slice(&two_digits(part));
     }
-    if micros > 0 {
-        out.push(b'.');
-        for part in [micros / 10_000, micros / 100 % 100, micros % 100] {
-            out.extend_from_slice(&two_digits(part));
-        }
-        let zeros = out.iter().rev().take_while(|byte| **byte == b'0').count();
-        out.truncate(out.len() - zeros);
-    }
+    let zeros = text.iter().rev().take_while(|byte| **byte == b'0').count();
+    out.extend_from_slice(if micros == 0 { &text[..8] } else { &text[..text.len() - zeros] });
     Some(())
 }
 

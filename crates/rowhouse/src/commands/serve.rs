@@ -44,6 +44,7 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     let settings = &named_after(settings, &listener)?;
     remember_public_url(&data_dir, &settings.public_url)?;
     rowhouse_server::install_metrics();
+    tokio::spawn(rowhouse_server::sum_up_metrics());
     let stop = stop_signal()?;
     // A signal may come while it starts: the start ends where it is, and the next one goes on.
     let rowhouse = tokio::select! {
