@@ -2,11 +2,11 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::route::{RouteDoc, Routes};
@@ -34,22 +34,32 @@ pub fn route_docs() -> Vec<RouteDoc> {
 pub fn router(state: ServerState) -> Router {
     let (router, _) = all().into_parts();
     let settings = state.settings.clone();
-    let fixed = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    router
-        .with_state(state)
-        .layer(DefaultBodyLimit::max(settings.body_bytes_max))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
-        .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn(trace::surround))
-        .layer(middleware::from_fn(trace::carry_through))
+    // One layer made of all, the outermost first: each layer of a router is boxed by itself, and
+    // cloned for every request.
+    let around = ServiceBuilder::new()
+        .map_response(with_fixed_headers)
         .layer(CompressionLayer::new())
-        .layer(fixed(header::CACHE_CONTROL, "private, no-store"))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
-        .layer(fixed(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(middleware::from_fn(trace::surround))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
+        .layer(DefaultBodyLimit::max(settings.body_bytes_max));
+    router.with_state(state).layer(around)
+}
+
+/// Headers of every answer that does not set its own.
+const FIXED_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
+fn with_fixed_headers<B>(mut response: Response<B>) -> Response<B> {
+    for (name, value) in FIXED_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
 }
 
 /// The figures alone, for a listener that only the operators' network reaches.

@@ -27,20 +27,22 @@ pub(crate) struct Facts {
 /// The facts of the running request, in its extensions.
 pub(crate) type SharedFacts = Arc<Facts>;
 
+/// The middleware around everything.
+///
 /// Carries a write to its end although its client has gone away: hyper drops a request whose
 /// connection is closed, wherever it stands. A sign-up would stay half a tenant until its lease
 /// has run out, and a tenant would be suspended without its entry in the audit log. A read that
 /// nobody waits for may be dropped.
-pub(crate) async fn carry_through(request: Request, next: Next) -> Response {
+pub(crate) async fn surround(request: Request, next: Next) -> Response {
     if request.method().is_safe() {
-        return next.run(request).await;
+        return observe(request, next).await;
     }
     // Panics are caught inside, and nobody aborts the task.
-    tokio::spawn(next.run(request)).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    tokio::spawn(observe(request, next)).await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-/// The middleware around everything.
-pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
+/// Names the request, answers it, counts it and writes its line.
+async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let facts = Arc::new(Facts { request_id: request_id(request.headers()), ..Facts::default() });
     request.extensions_mut().insert(SharedFacts::clone(&facts));
