@@ -52,7 +52,7 @@ pub async fn check(databases: &Databases, scope: &SystemScope, app: &App) -> Res
     let location = Location::new(&home.cluster, &name, "app");
     let outcome = check_on(databases, scope, app, &location).await;
     databases.close(&location);
-    let dropped = admin.batch(&format!("drop database {} with (force)", quote_identifier(&name))).await;
+    let dropped = admin.drop_database(&name).await;
     let report = outcome?;
     dropped?;
     Ok(report)

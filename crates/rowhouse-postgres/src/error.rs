@@ -154,6 +154,7 @@ impl From<ServerError> for DatabaseError {
             SqlState::NOT_NULL_VIOLATION => constraint(ConstraintKind::NotNull),
             SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Self::Collision,
+            SqlState::INTERNAL_ERROR if is_of_a_changing_catalog(&message) => Self::Collision,
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden,
             SqlState::RAISE_EXCEPTION => Self::Raised(message),
             // 57P0x: shutting down or starting; 08: connection; 53: out of connections or memory;
@@ -166,6 +167,12 @@ impl From<ServerError> for DatabaseError {
             _ => Self::Other { code, message, position },
         }
     }
+}
+
+/// What a query of the catalogs meets when somebody drops a table or view that it has just read of:
+/// the functions that spell out definitions look at the newest state, not at the query's own.
+fn is_of_a_changing_catalog(message: &str) -> bool {
+    message.starts_with("could not open relation with OID") || message.starts_with("cache lookup failed for")
 }
 
 /// Reads "unnamed portal parameter $3 = '…'" (PostgreSQL's context line of a bind error).

@@ -5,8 +5,9 @@ use deadpool::managed::Object;
 
 use crate::authority::Location;
 use crate::connection::{Connection, Connector};
-use crate::error::DatabaseResult;
+use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
+use crate::quote_identifier;
 use crate::row::Row;
 
 enum Held {
@@ -63,6 +64,18 @@ impl SystemConnection {
     /// Runs statements without parameters in one message; several form one transaction.
     pub async fn batch(&self, sql: &str) -> DatabaseResult<()> {
         self.connection().batch(sql).await
+    }
+
+    /// Drops a database with whoever is connected to it, as far as the role may end them.
+    ///
+    /// By force alone it fails while the server itself vacuums there, because a worker's session
+    /// is nobody's; the plain way sends such workers away and waits for them.
+    pub async fn drop_database(&self, name: &str) -> DatabaseResult<()> {
+        let name = quote_identifier(name);
+        match self.batch(&format!("drop database if exists {name} with (force)")).await {
+            Err(DatabaseError::Forbidden) => self.batch(&format!("drop database if exists {name}")).await,
+            outcome => outcome,
+        }
     }
 
     /// While `held`, dropping the connection closes it instead of giving it back to its pool:

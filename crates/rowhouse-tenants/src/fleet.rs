@@ -19,7 +19,7 @@ use crate::target::{
     targets_migrated, targets_put,
 };
 use crate::version::{PROGRAM, Version};
-use crate::way::real_fingerprints;
+use crate::way::settled_fingerprints;
 
 /// Targets of one piece of work: read together, recorded together.
 const TARGETS_A_PIECE: usize = 16;
@@ -191,6 +191,8 @@ impl Tenants {
         let all = targets_count(&self.control("count targets").await?, self.version()).await?.0;
         let mut report = FleetReport { current: all.saturating_sub(behind.len()), ..FleetReport::default() };
         if behind.is_empty() {
+            // Others may have brought the targets here, and left what they had prepared.
+            self.drop_stale_places().await?;
             return Ok(report);
         }
         self.refuse_leaks().await?;
@@ -263,7 +265,13 @@ impl Tenants {
             Some(Target { status: TargetStatus::Failed, error, .. }) => {
                 Err(TenantsError::Pool(error.unwrap_or_default()))
             }
-            _ => Ok(()),
+            _ => {
+                if let Err(error) = self.drop_stale_places().await {
+                    // They are of no use, but in nobody's way; the next migration tries again.
+                    tracing::warn!(%error, "drop stale places");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -319,7 +327,7 @@ impl Tenants {
                     return Ok(BTreeMap::new());
                 }
             };
-            real_fingerprints(&connection, &piece).await
+            settled_fingerprints(&connection, &piece).await
         });
         let found: Vec<DatabaseResult<_>> =
             futures_util::stream::iter(work).buffer_unordered(self.at_a_time(self.settings.parallel)).collect().await;
@@ -413,7 +421,7 @@ impl Tenants {
         let outcome = async {
             let mut connection = self.databases.system(&scope, &target.location).await?;
             self.migrator.revert(&mut connection, &target, migration).await?;
-            let mut real = real_fingerprints(&connection, std::slice::from_ref(&target)).await?;
+            let mut real = settled_fingerprints(&connection, std::slice::from_ref(&target)).await?;
             Ok::<_, rowhouse_app::AppError>(real.remove(&target.name()).unwrap_or_default())
         };
         match outcome.await {

@@ -113,7 +113,7 @@ impl Tenants {
     async fn copy_template(&self, template: &str, location: &Location) -> DatabaseResult<()> {
         let mut admin = self.lock_database_name(&location.database).await?;
         if database_exists(&admin, &location.database).await? {
-            admin.batch(&format!("drop database {} with (force)", quote_identifier(&location.database))).await?;
+            admin.drop_database(&location.database).await?;
         }
         let (new, from) = (quote_identifier(&location.database), quote_identifier(template));
         // wal_log copies through the buffers: no checkpoint, which file_copy forces (measured).
@@ -148,7 +148,7 @@ impl Tenants {
             let service = quote_identifier(&self.databases.home().roles.service());
             admin.batch(&format!("revoke connect on database {database} from {service}")).await?;
             self.end_service_sessions(location).await?;
-            admin.batch(&format!("drop database {database} with (force)")).await?;
+            admin.drop_database(&location.database).await?;
         }
         unlock(&mut admin).await
     }

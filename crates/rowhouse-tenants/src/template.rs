@@ -63,7 +63,7 @@ impl Tenants {
         target.status = TargetStatus::Making;
         targets_put(&self.control("record a template").await?, std::slice::from_ref(&target)).await?;
         let database = quote_identifier(&location.database);
-        admin.batch(&format!("drop database if exists {database} with (force)")).await?;
+        admin.drop_database(&location.database).await?;
         admin.batch(&format!("create database {database} template template0 encoding 'UTF8'")).await?;
         admin.batch(&format!("revoke all on database {database} from public")).await?;
         target.fingerprint = self.fill_template(&target).await?;

@@ -1,9 +1,14 @@
 //! Integration tests of provisioning, lifecycle and fleet migrations, on a real server.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+mod deletion;
 mod fleet;
+mod fleet_targets;
 mod installation;
+mod lifecycle;
+mod phases;
 mod provision;
 mod provision_faults;
 mod provision_outcome;
 mod town;
+mod warm_pool;
