@@ -391,7 +391,7 @@ async fn end(connection: &mut SystemConnection, outcome: DatabaseResult<()>) -> 
     match outcome {
         Ok(()) => connection.commit().await,
         Err(error) => {
-            connection.rollback().await?;
+            connection.give_up().await;
             Err(error)
         }
     }

@@ -103,6 +103,14 @@ impl SystemConnection {
         self.in_transaction = false;
         Ok(())
     }
+
+    /// Takes back what was begun after a statement failed, whose error is the one to tell. If
+    /// the session itself is gone, so is the transaction.
+    pub async fn give_up(&mut self) {
+        if let Err(error) = self.rollback().await {
+            tracing::debug!(%error, "roll a failed transaction back");
+        }
+    }
 }
 
 impl Drop for SystemConnection {

@@ -237,15 +237,19 @@ impl Tenants {
         let outcome = async {
             let mut connection = self.databases.system(&scope, &piece[0].location).await?;
             self.ground.migrate(&mut connection).await?;
-            self.migrator.migrate(&mut connection, &mut piece, &passed).await
+            drop(connection);
+            self.migrator.migrate(&scope, &mut piece, &passed).await
         };
         if let Err(error) = outcome.await {
-            // The database as a whole: every target that has no outcome of its own has this one.
-            let error = error.to_string();
-            for target in &mut piece {
-                (target.status, target.error) = (TargetStatus::Failed, Some(error.clone()));
+            // The database as a whole. Whatever failed before has an error of its own; of those
+            // that succeeded nobody has seen the schema, so they are looked at again next time.
+            let (error, told) = (error.to_string(), told.load(Ordering::Relaxed));
+            for (number, target) in piece.iter_mut().enumerate() {
+                if number >= told || target.status != TargetStatus::Failed {
+                    (target.status, target.error) = (TargetStatus::Failed, Some(error.clone()));
+                }
             }
-            for _ in told.load(Ordering::Relaxed)..piece.len() {
+            for _ in told..piece.len() {
                 meter.passed(true);
             }
         }

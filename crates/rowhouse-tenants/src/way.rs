@@ -14,7 +14,7 @@ use std::time::Instant;
 use rowhouse_app::{App, AppError, completion_sql, drop_scoped_views_sql, fingerprints};
 use rowhouse_postgres::{
     AppliedMigration, DatabaseError, DatabaseResult, Databases, Migration, MigrationError, MigrationStep,
-    SHARED_TARGET, SystemConnection, applied_migrations, apply_alone, give_way_pause, gives_way, ledgers,
+    SHARED_TARGET, SystemConnection, SystemScope, applied_migrations, apply_alone, give_way_pause, gives_way, ledgers,
     migration_preamble, params, quote_identifier,
 };
 use tokio::sync::OnceCell;
@@ -91,22 +91,25 @@ impl TargetMigrator {
 
     /// Brings targets of one database to the newest release, whose ground is there already.
     /// Every target gets its new state, whether it succeeded or not; `passed` is called after
-    /// each with whether it failed.
+    /// each with whether it failed. A session that ends costs the target it was at, not those
+    /// after it.
     ///
     /// # Errors
     /// Only if the database cannot be asked at all.
     pub(crate) async fn migrate(
         &self,
-        connection: &mut SystemConnection,
+        scope: &SystemScope,
         targets: &mut [Target],
         passed: &(dyn Fn(bool) + Sync),
     ) -> Result<(), AppError> {
+        let Some(database) = targets.first().map(|target| target.location.clone()) else { return Ok(()) };
+        let mut connection = self.databases.system(scope, &database).await?;
         let schemas: Vec<String> = targets.iter().map(|target| target.location.schema.to_string()).collect();
-        let mut ledgers = ledgers(connection, schemas).await?;
+        let mut ledgers = ledgers(&connection, schemas).await?;
         let mut expected: Vec<Option<Fingerprint>> = Vec::with_capacity(targets.len());
         for target in &mut *targets {
             let applied = ledgers.remove(&*target.location.schema).unwrap_or_default();
-            let arrival = self.bring_forward(connection, target, applied).await;
+            let arrival = self.bring_forward(&mut connection, target, applied).await;
             passed(arrival.is_err());
             expected.push(None);
             match arrival {
@@ -116,10 +119,16 @@ impl TargetMigrator {
                     *expected.last_mut().expect("pushed above") = fingerprint;
                 }
                 Ok(Arrival::Ahead) => (target.status, target.error) = (TargetStatus::Ok, None),
-                Err(error) => (target.status, target.error) = (TargetStatus::Failed, Some(error.to_string())),
+                Err(error) => {
+                    (target.status, target.error) = (TargetStatus::Failed, Some(error.to_string()));
+                    if matches!(database_error(&error), Some(DatabaseError::Unavailable(_))) {
+                        connection.keep_from_pool(true);
+                        connection = self.databases.system(scope, &database).await?;
+                    }
+                }
             }
         }
-        let real = settled_fingerprints(connection, targets).await?;
+        let real = settled_fingerprints(&connection, targets).await?;
         for (target, expected) in targets.iter_mut().zip(expected) {
             if target.status != TargetStatus::Ok {
                 continue;
@@ -154,11 +163,15 @@ impl TargetMigrator {
                 Ok(fingerprint) => return Ok(Arrival::Current(fingerprint)),
                 Err(error) => error,
             };
-            let now = applied_migrations(connection, schema).await?;
-            if now != applied {
+            match applied_migrations(connection, schema).await {
                 // Another process, or the steps before the one that failed, got it further.
-                applied = now;
-                continue;
+                Ok(now) if now != applied => {
+                    applied = now;
+                    continue;
+                }
+                Ok(_) => {}
+                // The session is gone; what it was told first says why.
+                Err(_) => return Err(error),
             }
             let give_way = database_error(&error).is_some_and(|error| gives_way(error, started.elapsed()));
             if !give_way || attempt == ATTEMPTS_MAX {
@@ -251,7 +264,7 @@ impl TargetMigrator {
                 Ok(way)
             }
             Err(error) => {
-                connection.rollback().await?;
+                connection.give_up().await;
                 Err(error)
             }
         }
@@ -295,7 +308,7 @@ impl TargetMigrator {
         match self.revert_within(connection, schema, &migration.name, down).await {
             Ok(()) => Ok(connection.commit().await.map_err(|error| failed(&migration.name, schema, error))?),
             Err(error) => {
-                connection.rollback().await?;
+                connection.give_up().await;
                 Err(error)
             }
         }
