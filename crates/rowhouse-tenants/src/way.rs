@@ -199,8 +199,9 @@ impl TargetMigrator {
                 MigrationStep::Alone(file) => apply_alone(connection, file, schema, &self.version.release).await?,
             }
         }
+        let completed = steps.iter().any(|step| matches!(step, MigrationStep::Together(_)));
         if let Some(MigrationStep::Alone(file)) = steps.last()
-            && file.without_transaction()
+            && (file.without_transaction() || !completed)
         {
             self.walk_alone(connection, target, &[]).await?;
         }
