@@ -1,136 +1,206 @@
-//! A change in phases: expand, backfill in batches, contract, over targets of every placement.
+//! A change in three phases, and backfills in batches that can be stopped anywhere.
 
 use std::sync::Arc;
 
-use rowhouse_postgres::{DatabaseError, params};
+use rowhouse_postgres::{Location, quote_identifier};
 use rowhouse_tenants::{Placement, Tenant, Tenants};
 
-use crate::town::{Town, provision};
+use crate::town::{PLACEMENTS, Town, drop_after_polls, provision, quiet};
 
-/// Rows of a tenant; with the one of its seed.
-const ROWS: i64 = 25;
-const BATCH: i64 = 10;
-
-/// Counts how often it has touched a row: once, whatever happens.
-const EXPAND: &str = "alter table customers add column phone text, add column touched integer not null default 0;";
+/// Adds a column and counts how often each row is filled.
+const EXPAND: &str = "
+alter table customers add column code text;
+alter table customers add column filled integer not null default 0;";
+/// Three rows a batch, the same ones first every time.
 const BACKFILL: &str = "-- rowhouse: repeat
-update customers set phone = '(none)', touched = touched + 1
-where (tenant_id, id) in (select tenant_id, id from customers where phone is null limit 10);";
-const CONTRACT: &str = "alter table customers alter column phone set not null;";
+update customers set code = upper(name), filled = filled + 1
+where (tenant_id, id) in (select tenant_id, id from customers where code is null order by name limit 3);";
+/// What the release before wrote meanwhile is brought over, then its column goes.
+const CONTRACT: &str = "
+update customers set code = upper(name), filled = filled + 1 where code is null;
+alter table customers alter column code set default '', alter column code set not null;
+alter table orders drop column priority;
+drop type priority;";
+/// Of a batch.
+const BATCH: i64 = 3;
 
-async fn filled(town: &Town) -> Vec<Arc<Tenant>> {
-    let tenants = town.open().await;
-    let mut all = Vec::new();
-    for (number, placement) in
-        [Placement::Pool, Placement::Pool, Placement::Schema, Placement::Database].into_iter().enumerate()
-    {
-        let tenant = provision(&tenants, &format!("tenant-{number}"), placement).await;
-        let fill = format!(
-            "insert into {}.customers (name) select 'Customer ' || n from generate_series(2, {ROWS}) n",
-            tenant.location.schema
-        );
-        town.tenant(&tenant).await.run(&fill, &[]).await.unwrap();
-        all.push(tenant);
-    }
-    all
+/// A tenant with as many customers beside its first; their names tell their order.
+async fn with_customers(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: Placement, count: u32) -> Location {
+    let tenant = provision(tenants, slug, placement).await;
+    add_customers(town, &tenant, 1, count).await;
+    tenant.location.clone()
 }
 
-fn expand(town: &Town) {
-    town.write("migrations/0002_phone.expand.sql", EXPAND);
-}
-
-fn release(town: &Town) {
-    expand(town);
-    town.write("migrations/0003_phone.backfill.sql", BACKFILL);
-    town.write("migrations/0004_phone.contract.sql", CONTRACT);
-}
-
-/// Without bringing the shared tables forward, so that the test sees it done.
-async fn reopen(town: &Town) -> Arc<Tenants> {
-    let settings = rowhouse_tenants::TenantsSettings { migrate_at_open: false, ..crate::town::quiet() };
-    town.try_open(settings).await.unwrap()
-}
-
-/// Rows filled, the most often that one was touched, and the transactions that did it.
-async fn progress(town: &Town, tenant: &Tenant) -> (i64, i32, i64) {
-    let sql = format!(
-        "select count(phone), coalesce(max(touched), 0), count(distinct xmin::text) from {}.customers",
-        tenant.location.schema
+async fn add_customers(town: &Town, tenant: &Tenant, from: u32, to: u32) {
+    let connection = town.tenant(tenant).await;
+    let schema = quote_identifier(connection.schema());
+    let insert = format!(
+        "insert into {schema}.customers (name) select 'a customer ' || n from generate_series({from}, {to}) n returning 1"
     );
-    let rows = town.tenant(tenant).await.run(&sql, &[]).await.unwrap();
-    (rows[0].get(0), rows[0].get(1), rows[0].get(2))
+    connection.run(&insert, &[]).await.unwrap();
 }
 
-#[tokio::test]
-async fn every_row_of_every_tenant_is_filled_in_batches() {
-    let town = Town::start().await;
-    let all = filled(&town).await;
-    release(&town);
-    let tenants = reopen(&town).await;
-    let report = tenants.migrate_up(2, &|_| {}).await.unwrap();
-    assert_eq!((report.migrated, report.failed.len()), (3, 0), "{:?}", report.failed);
-    for tenant in all {
-        let (done, most, transactions) = progress(&town, &tenant).await;
-        assert_eq!((done, most), (ROWS, 1), "{}", tenant.slug);
-        assert!(transactions >= ROWS / BATCH, "{}: {transactions} transactions", tenant.slug);
-    }
+/// How the customers of a place stand: all, those with a code, the sum of how often each was
+/// filled, and the transactions that wrote them last.
+async fn filled(town: &Town, location: &Location) -> (i64, i64, i64, i64) {
+    let sql = format!(
+        "select count(*), count(code), sum(filled), count(distinct xmin::text) from {}.customers",
+        quote_identifier(&location.schema)
+    );
+    let row = town.system(location).await.query_opt(&sql, &[]).await.unwrap().unwrap();
+    (row.get(0), row.get(1), row.get(2), row.get(3))
+}
+
+/// Of each target with rows, which is not on the newest release or not what was recorded.
+async fn not_current(tenants: &Tenants) -> Vec<String> {
     let states = tenants.migrate_status(true).await.unwrap();
-    assert!(states.iter().all(|state| state.state == "current"), "{states:#?}");
+    let wrong = states.into_iter().filter(|state| state.state != "current");
+    wrong.map(|state| format!("{}/{} {} {:?}", state.database, state.schema, state.state, state.error)).collect()
 }
 
 #[tokio::test]
-async fn a_new_tenant_has_what_all_phases_left() {
+async fn three_phases_reach_every_placement_and_every_row_once() {
     let town = Town::start().await;
-    release(&town);
-    town.write("seed/onboarding.sql", "insert into customers (name, phone) values ('Walk-in', '1')");
-    let tenants = town.open().await;
-    for placement in crate::town::PLACEMENTS {
-        let tenant = provision(&tenants, &format!("in-{placement}"), placement).await;
-        let without = format!("insert into {}.customers (name) values ('No phone')", tenant.location.schema);
-        let refused = town.tenant(&tenant).await.run(&without, &[]).await.unwrap_err();
-        assert!(matches!(refused, DatabaseError::Constraint(_)), "{placement}: {refused}");
+    let before = town.open().await;
+    let mut places = Vec::new();
+    for placement in PLACEMENTS {
+        places.push(with_customers(&town, &before, &format!("first-{placement}"), placement, 7).await);
     }
+    with_customers(&town, &before, "second-pool", Placement::Pool, 4).await;
+
+    town.write("migrations/0002_code.expand.sql", EXPAND);
+    town.write("migrations/0003_code.backfill.sql", BACKFILL);
+    let between = town.open().await;
+    assert_eq!(between.migrate_up(4, &|_| {}).await.unwrap().migrated, 2);
+    assert_eq!(not_current(&between).await, Vec::<String>::new());
+    // In the shared tables all tenants' rows, in the others one's own, each in batches.
+    for (location, rows) in places.iter().zip([7 + 1 + 4 + 1, 7 + 1, 7 + 1]) {
+        let (all, done, times, transactions) = filled(&town, location).await;
+        assert_eq!((all, done, times), (rows, rows, rows), "{location:?}");
+        assert_eq!(transactions, (rows + BATCH - 1) / BATCH, "a transaction a batch, {location:?}");
+    }
+
+    // The release before goes on writing until it is replaced.
+    for placement in PLACEMENTS {
+        let tenant = before.find(&format!("first-{placement}")).await.unwrap().unwrap();
+        add_customers(&town, &tenant, 8, 8).await;
+    }
+    town.write("migrations/0004_code.contract.sql", CONTRACT);
+    let after = town.open().await;
+    assert_eq!(after.migrate_up(4, &|_| {}).await.unwrap().migrated, 2);
+    for (location, rows) in places.iter().zip([7 + 1 + 4 + 1 + 1, 7 + 1 + 1, 7 + 1 + 1]) {
+        let (all, done, times, _) = filled(&town, location).await;
+        assert_eq!((all, done, times), (rows, rows, rows), "{location:?}");
+    }
+    // A new place, made in one go, is like those that took the three steps.
+    provision(&after, "third-schema", Placement::Schema).await;
+    provision(&after, "third-database", Placement::Database).await;
+    assert_eq!(not_current(&after).await, Vec::<String>::new());
+    let prints = "select count(distinct fingerprint) from control.targets where kind in ('pool', 'schema', 'database')";
+    assert_eq!(town.control().await.query(prints, &[]).await.unwrap()[0].get::<_, i64>(0), 1);
 }
 
-/// The process dies while a batch waits for a row that somebody holds; those before it are done.
 #[tokio::test]
-async fn killed_between_batches_it_goes_on_from_there_and_fills_no_row_twice() {
+async fn all_phases_at_once_are_taken_one_after_the_other() {
     let town = Town::start().await;
-    let all = filled(&town).await;
-    expand(&town);
-    assert_eq!(reopen(&town).await.migrate_up(2, &|_| {}).await.unwrap().migrated, 3);
-    release(&town);
-    // In the order in which they are migrated.
-    for held in [&all[1], &all[3], &all[2]] {
-        let mut user = town.system(&held.location).await;
-        user.begin().await.unwrap();
-        let hold = format!(
-            "select from {0}.customers where ctid = (select max(ctid) from {0}.customers where tenant_id = $1) for update",
-            held.location.schema
-        );
-        assert_eq!(user.query(&hold, params![held.id]).await.unwrap().len(), 1);
-        let watcher = town.system(&held.location).await;
-        let is_waited_for = async {
-            let waits = "select exists (select from pg_locks where not granted and locktype = 'transactionid')";
-            while !watcher.query(waits, &[]).await.unwrap()[0].get::<_, bool>(0) {
-                tokio::task::yield_now().await;
+    let before = town.open().await;
+    let mut places = Vec::new();
+    for placement in PLACEMENTS {
+        places.push(with_customers(&town, &before, placement.as_str(), placement, 4).await);
+    }
+    town.write("migrations/0002_code.expand.sql", EXPAND);
+    town.write("migrations/0003_code.backfill.sql", BACKFILL);
+    town.write("migrations/0004_code.contract.sql", CONTRACT);
+    let after = town.open().await;
+    let report = after.migrate_up(4, &|_| {}).await.unwrap();
+    assert_eq!((report.migrated, report.current), (2, 1), "{report:?}");
+    for location in &places {
+        assert_eq!(filled(&town, location).await, (5, 5, 5, 2));
+    }
+    assert_eq!(not_current(&after).await, Vec::<String>::new());
+    assert!(after.model().entities["customers"].column("code").is_some());
+    assert!(after.model().entities["orders"].column("priority").is_none());
+}
+
+/// The last batch waits for a row that somebody holds; there the session is ended.
+#[tokio::test]
+async fn a_backfill_that_is_killed_between_batches_goes_on_where_it_was() {
+    for placement in PLACEMENTS {
+        let town = Town::start().await;
+        town.write("migrations/0002_code.expand.sql", EXPAND);
+        let location = with_customers(&town, &town.open().await, "acme", placement, 7).await;
+        town.write("migrations/0003_code.backfill.sql", BACKFILL);
+        let customers = format!("{}.customers", quote_identifier(&location.schema));
+        let mut holder = town.system(&location).await;
+        holder.begin().await.unwrap();
+        holder.batch(&format!("select 1 from {customers} order by name desc limit 1 for update")).await.unwrap();
+        let mut migration = Box::pin(async {
+            match town.try_open(quiet()).await {
+                Ok(tenants) => tenants.migrate_up(1, &|_| {}).await.unwrap().failed.into_values().collect(),
+                Err(error) => vec![error.to_string()],
             }
-        };
-        let tenants = reopen(&town).await;
+        });
         tokio::select! {
-            report = tenants.migrate_up(1, &|_| {}) => panic!("nobody waited for the row: {report:?}"),
-            () = is_waited_for => {}
+            ended = &mut migration => panic!("nothing held it up: {ended:?}"),
+            blocked = town.wait_for_blocked(&location, 1) => town.end_session(blocked[0]).await,
         }
-        user.rollback().await.unwrap();
-        town.is_quiet().await;
-        let (done, most, _) = progress(&town, held).await;
-        assert!((BATCH..ROWS).contains(&done), "{}: {done} rows are filled", held.slug);
-        assert_eq!(most, 1, "{}", held.slug);
+        let failed = migration.await;
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert!(failed[0].contains("0003_code.backfill"), "{failed:?}");
+        assert_eq!(filled(&town, &location).await, (8, 6, 6, 3), "two batches are there to stay, {placement}");
+        holder.rollback().await.unwrap();
+        let tenants = town.open().await;
+        let report = tenants.migrate_up(1, &|_| {}).await.unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        assert_eq!(filled(&town, &location).await, (8, 8, 8, 3), "the third batch has the rest, {placement}");
+        assert_eq!(not_current(&tenants).await, Vec::<String>::new());
     }
-    let report = reopen(&town).await.migrate_up(2, &|_| {}).await.unwrap();
-    assert!(report.failed.is_empty(), "{:?}", report.failed);
-    for tenant in all {
-        let (done, most, _) = progress(&town, &tenant).await;
-        assert_eq!((done, most), (ROWS, 1), "{}", tenant.slug);
+}
+
+/// However often it is stopped, and wherever, it comes nearer to its end.
+#[tokio::test]
+async fn stopped_at_any_await_point_again_and_again_it_arrives_with_every_row_done_once() {
+    let town = Town::start().await;
+    let before = town.open().await;
+    let mut places = Vec::new();
+    for (number, placement) in [Placement::Schema, Placement::Database, Placement::Schema].into_iter().enumerate() {
+        places.push(with_customers(&town, &before, &format!("t-{number}"), placement, 10).await);
     }
+    town.write("migrations/0002_code.expand.sql", EXPAND);
+    town.write("migrations/0003_code.backfill.sql", BACKFILL);
+    town.write("migrations/0004_code.contract.sql", CONTRACT);
+    let after = town.open().await;
+    let mut polls = 0;
+    while !drop_after_polls(after.migrate_up(1, &|_| {}), polls).await {
+        polls += 1;
+    }
+    assert!(polls > 20, "it was stopped {polls} times");
+    assert_eq!(not_current(&after).await, Vec::<String>::new());
+    for location in &places {
+        let (all, done, times, transactions) = filled(&town, location).await;
+        assert_eq!((all, done, times, transactions), (11, 11, 11, 4), "{location:?}");
+    }
+}
+
+/// A new program completes tables otherwise; a release that brings nothing but a backfill must
+/// not hide that.
+#[tokio::test]
+async fn a_target_whose_only_file_is_a_backfill_is_completed_too() {
+    let town = Town::start().await;
+    town.write("migrations/0002_code.expand.sql", EXPAND);
+    let before = town.open().await;
+    let location = with_customers(&town, &before, "acme", Placement::Schema, 4).await;
+    // As a program before this one had left it.
+    let drop = format!("drop index {}.customers_tenant_owner_id_idx", quote_identifier(&location.schema));
+    town.system(&location).await.batch(&drop).await.unwrap();
+    let older = "update control.targets set platform = 'older', fingerprint = 'other' where kind = 'schema'";
+    town.control().await.query(older, &[]).await.unwrap();
+    town.write("migrations/0003_code.backfill.sql", BACKFILL);
+    let after = town.open().await;
+    let report = after.migrate_up(1, &|_| {}).await.unwrap();
+    assert_eq!((report.migrated, report.failed.len()), (1, 0), "{report:?}");
+    assert_eq!(filled(&town, &location).await, (5, 5, 5, 2));
+    let prints = "select count(distinct fingerprint) from control.targets where kind in ('pool', 'schema')";
+    let control = town.control().await;
+    assert_eq!(control.query(prints, &[]).await.unwrap()[0].get::<_, i64>(0), 1);
 }

@@ -87,6 +87,25 @@ impl Town {
         self.test.databases.tenant(&tenant.context(&self.test.authorities.tenant)).await.unwrap()
     }
 
+    /// Waits until that many sessions of a database wait for somebody's lock.
+    pub(crate) async fn wait_for_blocked(&self, location: &Location, sessions: usize) -> Vec<i32> {
+        const BLOCKED: &str = "
+            select pid from pg_stat_activity where datname = $1 and cardinality(pg_blocking_pids(pid)) > 0";
+        let control = self.control().await;
+        loop {
+            let found = control.query(BLOCKED, params![&*location.database]).await.unwrap();
+            if found.len() >= sessions {
+                return found.iter().map(|row| row.get(0)).collect();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends a session of the owner's, as a server that restarts or a process that is killed does.
+    pub(crate) async fn end_session(&self, pid: i32) {
+        self.control().await.query("select pg_terminate_backend($1, 5000)", params![pid]).await.unwrap();
+    }
+
     /// The number of rows a tenant sees in a table; of the app's own, unless a schema is named.
     pub(crate) async fn count(&self, tenant: &Tenant, table: &str) -> i64 {
         let connection = self.tenant(tenant).await;
