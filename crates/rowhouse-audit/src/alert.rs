@@ -107,7 +107,7 @@ pub struct AlertFilter {
     pub open: bool,
     /// Only those older than this one: the last of the page before.
     pub before: Option<Uuid>,
-    /// How many at most; bounded by 200.
+    /// How many at most; bounded by 201.
     pub limit: Option<u32>,
 }
 

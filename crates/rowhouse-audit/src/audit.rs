@@ -83,13 +83,8 @@ impl Audit {
         self.databases.control(&self.authority.scope(purpose)).await
     }
 
-    /// Alerts for operators, the newest first.
-    pub async fn alerts(&self, limit: u32) -> DatabaseResult<Vec<Alert>> {
-        self.alerts_page(&AlertFilter { limit: Some(limit), ..AlertFilter::default() }).await
-    }
-
     /// Alerts for operators, the newest first, page by page.
-    pub async fn alerts_page(&self, filter: &AlertFilter) -> DatabaseResult<Vec<Alert>> {
+    pub async fn alerts(&self, filter: &AlertFilter) -> DatabaseResult<Vec<Alert>> {
         alert::list(&self.control("list alerts").await?, filter).await
     }
 

@@ -264,13 +264,13 @@ pub struct EventFilter {
     pub kind: Option<SecurityEventKind>,
     /// Only those older than this one: the last of the page before.
     pub before: Option<Uuid>,
-    /// How many at most; bounded by 200.
+    /// How many at most; bounded by 201.
     pub limit: Option<u32>,
 }
 
-/// The bound of a page.
+/// The bound of a page, and one more, which tells whether another follows.
 pub(crate) fn page_limit(limit: Option<u32>) -> i64 {
-    i64::from(limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX))
+    i64::from(limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX + 1))
 }
 
 macro_rules! list_events {

@@ -13,9 +13,6 @@ use serde::Serialize;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 
-/// Members given where no page is asked for.
-const MEMBERS_MAX: i64 = 1000;
-
 /// A membership as its person sees it.
 #[derive(Debug, Clone, Serialize)]
 pub struct MembershipOut {
@@ -59,40 +56,22 @@ impl fmt::Debug for MemberOut {
 pub struct MemberPage {
     /// Those that follow this one: the last of the page before.
     pub after: Option<UserId>,
-    /// How many at most; bounded by 200.
+    /// How many at most; bounded by 201: one more than a page tells whether another follows.
     pub limit: Option<u32>,
 }
 
 impl Identity {
-    /// The people of a tenant, by name; at most 1000.
-    pub async fn members(&self, context: &TenantContext) -> Result<Vec<MemberOut>, IdentityError> {
-        self.list_members(context, None, MEMBERS_MAX).await
-    }
-
     /// The people of a tenant, by name, page by page.
-    pub async fn members_page(
-        &self,
-        context: &TenantContext,
-        page: &MemberPage,
-    ) -> Result<Vec<MemberOut>, IdentityError> {
-        let limit = page.limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX);
-        self.list_members(context, page.after, i64::from(limit)).await
-    }
-
-    async fn list_members(
-        &self,
-        context: &TenantContext,
-        after: Option<UserId>,
-        limit: i64,
-    ) -> Result<Vec<MemberOut>, IdentityError> {
+    pub async fn members(&self, context: &TenantContext, page: &MemberPage) -> Result<Vec<MemberOut>, IdentityError> {
         const LIST: &str = "
             select user_id, role, email, display_name, joined_at from rowhouse.members
             where tenant_id = $1 and active
               and ($2::uuid is null or (display_name, user_id) >
                    (select a.display_name, a.user_id from rowhouse.members a where a.tenant_id = $1 and a.user_id = $2))
             order by display_name, user_id limit $3";
+        let limit = i64::from(page.limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX + 1));
         let connection = self.databases.tenant(context).await?;
-        let rows = connection.run(LIST, params![context.tenant(), after, limit]).await?;
+        let rows = connection.run(LIST, params![context.tenant(), page.after, limit]).await?;
         let member = |row: &Row| MemberOut {
             user_id: UserId::from_uuid(row.get(0)),
             role: row.get(1),

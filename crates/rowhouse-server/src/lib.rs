@@ -10,6 +10,7 @@ mod gate;
 mod host;
 mod metrics;
 mod openapi;
+mod paging;
 mod route;
 mod router;
 mod routes;

@@ -176,9 +176,9 @@ impl Tenants {
         self.databases.control(&self.system.scope(purpose)).await
     }
 
-    /// The newest operations.
-    pub async fn operations(&self, limit: u32) -> DatabaseResult<Vec<SagaOut>> {
-        self.engine.list(&ListSagas { limit, ..ListSagas::default() }).await
+    /// Operations, the newest first.
+    pub async fn operations(&self, list: &ListSagas) -> DatabaseResult<Vec<SagaOut>> {
+        self.engine.list(list).await
     }
 
     /// One operation with its steps.

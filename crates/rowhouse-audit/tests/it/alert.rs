@@ -15,7 +15,7 @@ impl Ground {
     }
 
     async fn all_alerts(&self) -> Vec<Alert> {
-        self.audit.alerts(50).await.unwrap()
+        self.audit.alerts(&AlertFilter::default()).await.unwrap()
     }
 }
 
@@ -131,9 +131,9 @@ async fn an_acknowledged_alert_stays_and_the_next_burst_raises_a_new_one() {
     assert_eq!((entry.action.as_str(), entry.actor_id), ("acknowledge_alert", Some(operator.uuid())));
     assert_eq!(entry.target, Some(format!("alert:{}", alert.id)));
     let open = AlertFilter { open: true, ..AlertFilter::default() };
-    assert!(ground.audit.alerts_page(&open).await.unwrap().is_empty());
+    assert!(ground.audit.alerts(&open).await.unwrap().is_empty());
     ground.record(&attempt, 6).await;
-    assert_eq!(ground.audit.alerts_page(&open).await.unwrap().len(), 1);
+    assert_eq!(ground.audit.alerts(&open).await.unwrap().len(), 1);
     assert_eq!(ground.all_alerts().await.len(), 2);
 }
 
@@ -144,13 +144,13 @@ async fn alerts_are_listed_page_by_page_and_a_tenant_reads_its_own_only() {
     for tenant in [acme, globex, acme] {
         ground.record(&attempt(UserId::generate(), tenant), 6).await;
     }
-    let first = ground.audit.alerts_page(&AlertFilter { limit: Some(2), ..AlertFilter::default() }).await.unwrap();
+    let first = ground.audit.alerts(&AlertFilter { limit: Some(2), ..AlertFilter::default() }).await.unwrap();
     let before = first.last().map(|alert| alert.id);
-    let second = ground.audit.alerts_page(&AlertFilter { before, ..AlertFilter::default() }).await.unwrap();
+    let second = ground.audit.alerts(&AlertFilter { before, ..AlertFilter::default() }).await.unwrap();
     let tenants: Vec<_> = first.iter().chain(&second).map(|alert| alert.tenant_id.unwrap()).collect();
     assert_eq!(tenants, [acme.uuid(), globex.uuid(), acme.uuid()]);
     let filter = AlertFilter { tenant: Some(globex), ..AlertFilter::default() };
-    assert_eq!(ground.audit.alerts_page(&filter).await.unwrap().len(), 1);
+    assert_eq!(ground.audit.alerts(&filter).await.unwrap().len(), 1);
     assert_eq!(ground.audit.alerts_of(&ground.context(acme), &filter).await.unwrap().len(), 2);
 }
 

@@ -2,7 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::http::{Method, Uri};
-use rowhouse_audit::{AuditEntry, EventFilter};
+use rowhouse_audit::{AlertFilter, AuditEntry, EventFilter};
+use rowhouse_jobs::ListSagas;
 use rowhouse_tenants::{ListTenants, Placement, Provision, ProvisionOwner, Tenant};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Pagination, Slug, TenantId};
 use schemars::{JsonSchema, schema_for};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Operator, query_pairs};
+use crate::paging::{CURSOR, LIMIT, PageQuery, limit};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -19,9 +21,20 @@ const LIST_QUERY: &[(&str, &str)] = &[
     ("q", "Name or slug contains this."),
     ("status", "Only tenants of this status."),
     ("placement", "Only tenants of this placement."),
-    ("limit", "At most so many; 50 by default, 200 at most."),
-    ("cursor", "Read on after a page: its pagination.cursor."),
+    LIMIT,
+    CURSOR,
 ];
+
+const OPERATIONS_QUERY: &[(&str, &str)] = &[
+    ("status", "Only operations of this status."),
+    ("tenant", "Only those of the tenant with this id."),
+    LIMIT,
+    CURSOR,
+];
+
+const ALERTS_QUERY: &[(&str, &str)] = &[("open", "true: only those of which nobody has taken note."), LIMIT, CURSOR];
+
+const EVENTS_QUERY: &[(&str, &str)] = &[("tenant", "Only those of the tenant with this id."), LIMIT, CURSOR];
 
 /// Adds the routes.
 pub(crate) fn add(routes: &mut Routes) {
@@ -67,6 +80,7 @@ pub(crate) fn add(routes: &mut Routes) {
     routes.add(
         route(Method::GET, "/api/admin/operations", "list_operations")
             .summary("Long operations (sagas), newest first.")
+            .query(OPERATIONS_QUERY)
             .answers(200, array()),
         list_operations,
     );
@@ -77,12 +91,16 @@ pub(crate) fn add(routes: &mut Routes) {
         get_operation,
     );
     routes.add(
-        route(Method::GET, "/api/admin/alerts", "list_alerts").summary("Open and past alerts.").answers(200, array()),
+        route(Method::GET, "/api/admin/alerts", "list_alerts")
+            .summary("Open and past alerts, newest first.")
+            .query(ALERTS_QUERY)
+            .answers(200, array()),
         list_alerts,
     );
     routes.add(
         route(Method::GET, "/api/admin/security-events", "list_security_events")
             .summary("Security events, newest first.")
+            .query(EVENTS_QUERY)
             .answers(200, array()),
         list_security_events,
     );
@@ -145,11 +163,6 @@ async fn list_tenants(State(state): State<ServerState>, _: Operator, uri: Uri) -
 
 fn unknown_value(parameter: &str, value: &str) -> Failure {
     Failure(ApiError::invalid(format!("{parameter}={value:?} is not known.")))
-}
-
-fn limit(text: &str) -> Result<u32, Failure> {
-    let parsed = text.parse().ok().filter(|limit| (1..=rowhouse_types::PER_PAGE_MAX).contains(limit));
-    parsed.ok_or_else(|| Failure(ApiError::invalid("limit must be a number from 1 to 200.")))
 }
 
 async fn create_tenant(
@@ -243,9 +256,18 @@ async fn delete_tenant(
     Ok(Answer::ok(json!({ "id": tenant.id, "slug": tenant.slug })).of(tenant.id))
 }
 
-async fn list_operations(State(state): State<ServerState>, _: Operator) -> Result<Answer<Value>, Failure> {
-    let operations = state.tenants.operations(rowhouse_types::PER_PAGE_DEFAULT).await?;
-    Ok(Answer::ok(json!(operations)))
+async fn list_operations(State(state): State<ServerState>, _: Operator, uri: Uri) -> Result<Answer<Value>, Failure> {
+    let mut list = ListSagas::default();
+    let page = PageQuery::read(&uri, OPERATIONS_QUERY, |name, value| {
+        match name {
+            "status" => list.status = Some(value.parse().map_err(|_| unknown_value(name, &value))?),
+            _ => list.tenant = Some(value.parse().map_err(|_| unknown_value(name, &value))?),
+        }
+        Ok(())
+    })?;
+    (list.before, list.limit) = (page.cursor, page.to_read());
+    let operations = state.tenants.operations(&list).await?;
+    Ok(page.answer(operations, |operation| operation.id.to_string()))
 }
 
 async fn get_operation(
@@ -258,11 +280,28 @@ async fn get_operation(
     Ok(Answer::ok(json!(found)))
 }
 
-async fn list_alerts(State(state): State<ServerState>, _: Operator) -> Result<Answer<Value>, Failure> {
-    Ok(Answer::ok(json!(state.audit.alerts(rowhouse_types::PER_PAGE_DEFAULT).await?)))
+async fn list_alerts(State(state): State<ServerState>, _: Operator, uri: Uri) -> Result<Answer<Value>, Failure> {
+    let mut filter = AlertFilter::default();
+    let page = PageQuery::read(&uri, ALERTS_QUERY, |name, value| {
+        filter.open = value.parse().map_err(|_| unknown_value(name, &value))?;
+        Ok(())
+    })?;
+    (filter.before, filter.limit) = (page.cursor, Some(page.to_read()));
+    let alerts = state.audit.alerts(&filter).await?;
+    Ok(page.answer(alerts, |alert| alert.id.to_string()))
 }
 
-async fn list_security_events(State(state): State<ServerState>, _: Operator) -> Result<Answer<Value>, Failure> {
-    let filter = EventFilter::default();
-    Ok(Answer::ok(json!(state.audit.events(&filter).await?)))
+async fn list_security_events(
+    State(state): State<ServerState>,
+    _: Operator,
+    uri: Uri,
+) -> Result<Answer<Value>, Failure> {
+    let mut filter = EventFilter::default();
+    let page = PageQuery::read(&uri, EVENTS_QUERY, |name, value| {
+        filter.tenant = Some(value.parse().map_err(|_| unknown_value(name, &value))?);
+        Ok(())
+    })?;
+    (filter.before, filter.limit) = (page.cursor, Some(page.to_read()));
+    let events = state.audit.events(&filter).await?;
+    Ok(page.answer(events, |event| event.id.to_string()))
 }

@@ -1,14 +1,19 @@
 //! A person's tenants, as their members see them.
 
 use axum::extract::State;
-use axum::http::Method;
+use axum::http::{Method, Uri};
+use rowhouse_identity::MemberPage;
 use rowhouse_tenants::Tenant;
 use serde_json::{Value, json};
 
 use crate::envelope::{Answer, Failure};
 use crate::gate::{PathMember, Person};
+use crate::paging::{CURSOR, LIMIT, PageQuery};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
+
+const MEMBERS_QUERY: &[(&str, &str)] =
+    &[("tenant_id", "The organisation once more; must agree with the path."), LIMIT, CURSOR];
 
 /// Adds the routes.
 pub(crate) fn add(routes: &mut Routes) {
@@ -26,7 +31,8 @@ pub(crate) fn add(routes: &mut Routes) {
     );
     routes.add(
         one("/api/tenants/{tenant}/members", "list_members")
-            .summary("The people of the organisation.")
+            .summary("The people of the organisation, by name.")
+            .query(MEMBERS_QUERY)
             .answers(200, json!({ "type": "array", "items": { "type": "object" } })),
         list_members,
     );
@@ -67,7 +73,11 @@ async fn get_tenant_stats(
 async fn list_members(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
+    uri: Uri,
 ) -> Result<Answer<Value>, Failure> {
-    let members = state.identity.members(&member.context).await?;
-    Ok(Answer::ok(json!(members)).of(member.tenant.id))
+    // The gate has read tenant_id.
+    let page = PageQuery::read(&uri, MEMBERS_QUERY, |_, _| Ok(()))?;
+    let asked = MemberPage { after: page.cursor, limit: Some(page.to_read()) };
+    let members = state.identity.members(&member.context, &asked).await?;
+    Ok(page.answer(members, |person| person.user_id.to_string()).of(member.tenant.id))
 }

@@ -1,6 +1,6 @@
 //! Deleting goes on whatever happens, takes everything of the tenant, and nothing of anybody else.
 
-use rowhouse_jobs::{Failpoint, set_failpoint};
+use rowhouse_jobs::{Failpoint, ListSagas, set_failpoint};
 use rowhouse_postgres::params;
 use rowhouse_tenants::{Placement, Tenant, TenantStatus, Tenants};
 use rowhouse_types::ErrorCode;
@@ -82,7 +82,7 @@ async fn stopped_everywhere(how: Failpoint) {
                 assert_eq!(error.code, expected, "{placement}, {name}: {error}");
                 if how == Failpoint::Error {
                     // It cannot go back and waits for an operator.
-                    let operation = tenants.operations(1).await.unwrap().remove(0);
+                    let operation = tenants.operations(&ListSagas::default()).await.unwrap().remove(0);
                     assert_eq!(operation.subject, doomed.slug.as_str());
                     other.retry_operation(operation.id).await.unwrap();
                     town.settle(&other).await;

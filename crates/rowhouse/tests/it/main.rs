@@ -13,6 +13,7 @@ mod isolation;
 mod layers;
 mod long_url;
 mod openapi;
+mod paging;
 mod pooler;
 mod process;
 mod records;
