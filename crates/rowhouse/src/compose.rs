@@ -14,7 +14,7 @@ use rowhouse_records::Records;
 use rowhouse_server::{ServerSettings, ServerState, Services};
 use rowhouse_tenants::{Tenants, TenantsSettings};
 use rowhouse_types::MasterKey;
-use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::local::{self, Server};
 use crate::output::Output;
@@ -153,15 +153,17 @@ impl Rowhouse {
         command: &str,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<ExitCode>,
     ) -> anyhow::Result<ExitCode> {
+        // One listener for both: a new one would miss what came a moment before it.
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let rowhouse = tokio::select! {
             opened = Self::open(settings, load_app(settings)?, command) => opened?,
-            _ = ctrl_c() => return Err(Interrupted.into()),
+            _ = interrupt.recv() => return Err(Interrupted.into()),
         };
         let outcome = tokio::select! {
             outcome = work(&rowhouse) => outcome,
-            _ = ctrl_c() => {
+            _ = interrupt.recv() => {
                 output.message("bringing to its end what was begun; Ctrl-C again leaves it for the next run");
-                tokio::select! { () = rowhouse.close() => {}, _ = ctrl_c() => {} }
+                tokio::select! { () = rowhouse.close() => {}, _ = interrupt.recv() => {} }
                 return Err(Interrupted.into());
             }
         };
