@@ -164,7 +164,7 @@ impl Writer {
 
 /// Whether the same may succeed later without anybody's doing.
 fn may_pass(error: &DatabaseError) -> bool {
-    error.is_transient() || matches!(error, DatabaseError::Timeout)
+    error.is_transient() || matches!(error, DatabaseError::Timeout | DatabaseError::Locked)
 }
 
 /// Whose attempts are to be counted, and how far back.

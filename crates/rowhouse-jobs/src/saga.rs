@@ -80,7 +80,9 @@ impl StepError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused(_) => false,
-            Self::Database(error) => error.is_transient() || matches!(error, DatabaseError::Timeout),
+            Self::Database(error) => {
+                error.is_transient() || matches!(error, DatabaseError::Timeout | DatabaseError::Locked)
+            }
         }
     }
 

@@ -40,9 +40,12 @@ pub enum DatabaseError {
     /// The server cannot be reached, is starting or stopping, or no connection came free.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
-    /// The statement ran longer than allowed, or waited too long for a lock.
+    /// The statement ran longer than allowed.
     #[error("the statement took longer than allowed")]
     Timeout,
+    /// Somebody else held a lock for longer than the statement may wait.
+    #[error("somebody else holds a lock that it needs, and did not give it back in time")]
+    Locked,
     /// Two transactions collided; the same work may succeed when tried again.
     #[error("two transactions collided")]
     Collision,
@@ -152,7 +155,8 @@ impl From<ServerError> for DatabaseError {
             SqlState::FOREIGN_KEY_VIOLATION => constraint(ConstraintKind::ForeignKey),
             SqlState::CHECK_VIOLATION => constraint(ConstraintKind::Check),
             SqlState::NOT_NULL_VIOLATION => constraint(ConstraintKind::NotNull),
-            SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
+            SqlState::QUERY_CANCELED => Self::Timeout,
+            SqlState::LOCK_NOT_AVAILABLE => Self::Locked,
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Self::Collision,
             SqlState::INTERNAL_ERROR if is_of_a_changing_catalog(&message) => Self::Collision,
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Forbidden,
@@ -213,6 +217,10 @@ impl From<DatabaseError> for ApiError {
                 "The statement took longer than allowed. Narrow the filter or ask for fewer records.",
             )
             .with_source(error),
+            DatabaseError::Locked => {
+                ApiError::new(ErrorCode::Timeout, "Somebody else is changing the same data. Try again in a moment.")
+                    .with_source(error)
+            }
             DatabaseError::Collision => {
                 ApiError::conflict("Somebody else changed the same data at this moment. Try again.").with_source(error)
             }

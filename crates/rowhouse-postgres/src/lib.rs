@@ -34,7 +34,7 @@ pub use managed::{BinariesError, ManagedError, ManagedServer, PostgresBinaries};
 pub use migrate::{
     AppliedMigration, Migration, MigrationError, MigrationPhase, MigrationSet, MigrationStep, applied_migrations,
     apply_alone, apply_migrations, give_way_pause, gives_way, ledgers, migration_preamble, revert_migration,
-    revert_migration_with,
+    revert_migration_with, wait_for_target,
 };
 pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};

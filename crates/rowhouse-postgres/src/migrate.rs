@@ -24,6 +24,12 @@ use crate::{quote_identifier, quote_literal};
 /// How long one migration waits for a lock before it gives way and tries again: while it waits,
 /// every other statement on the table queues behind it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a transaction waits for a target's lock. Shorter than PostgreSQL's deadlock timeout
+/// (1 s): whoever holds the lock may be building an index concurrently, which waits for this
+/// transaction, and would be the one to be ended.
+const TARGET_LOCK_TIMEOUT: Duration = Duration::from_millis(800);
+/// How often somebody else's lock is asked for.
+const TARGET_LOCK_INTERVAL: Duration = Duration::from_millis(50);
 const ATTEMPTS_MAX: u32 = 5;
 /// How long one file may run inside a transaction: what it locks is locked for so long.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -213,7 +219,8 @@ impl<'a> MigrationStep<'a> {
 /// The statements that a transaction begins with that migrates a target: bounds on waiting, the
 /// target's lock until the end of the transaction, the search path.
 pub fn migration_preamble(target: &str) -> String {
-    format!("{}; {}; {};\n", bounds(), lock_sql("pg_advisory_xact_lock", target), search_path(target))
+    let (wait_ms, lock) = (TARGET_LOCK_TIMEOUT.as_millis(), lock_sql(target));
+    format!("set local lock_timeout = '{wait_ms}ms'; {lock}; {}; {};\n", bounds(), search_path(target))
 }
 
 fn bounds() -> String {
@@ -221,8 +228,9 @@ fn bounds() -> String {
     format!("set local lock_timeout = '{lock_ms}ms'; set local statement_timeout = '{statement_ms}ms'")
 }
 
-fn lock_sql(function: &str, target: &str) -> String {
-    format!("select {function}(hashtextextended('rowhouse migrate ' || {}, 0))", quote_literal(target))
+/// The same lock as [`lock`] takes, for a transaction.
+fn lock_sql(target: &str) -> String {
+    format!("select pg_advisory_xact_lock(hashtextextended('rowhouse migrate ' || {}, 0))", quote_literal(target))
 }
 
 fn search_path(schema: &str) -> String {
@@ -302,10 +310,26 @@ pub async fn apply_alone(
     unlocked.map_err(failed)
 }
 
-async fn lock(connection: &mut SystemConnection, target: &str) -> DatabaseResult<()> {
+/// Waits while another process migrates the target; false if none did.
+pub async fn wait_for_target(connection: &mut SystemConnection, target: &str) -> DatabaseResult<bool> {
+    let waited = lock(connection, target).await?;
+    unlock(connection).await?;
+    Ok(waited)
+}
+
+/// Takes a target's lock for the session; true if somebody else had it. Asks again and again
+/// rather than wait in a statement: whoever has the lock may be building an index concurrently,
+/// which waits for every statement that has begun.
+async fn lock(connection: &mut SystemConnection, target: &str) -> DatabaseResult<bool> {
+    const LOCK: &str = "select pg_try_advisory_lock(hashtextextended('rowhouse migrate ' || $1, 0))";
     // The lock belongs to the session: dropped midway, the connection must be closed.
     connection.keep_from_pool(true);
-    connection.batch(&lock_sql("pg_advisory_lock", target)).await
+    let mut waited = false;
+    while !connection.query_opt(LOCK, params![target]).await?.is_some_and(|row| row.get(0)) {
+        waited = true;
+        tokio::time::sleep(TARGET_LOCK_INTERVAL).await;
+    }
+    Ok(waited)
 }
 
 async fn unlock(connection: &mut SystemConnection) -> DatabaseResult<()> {
@@ -360,7 +384,8 @@ async fn apply_again(
 /// Whether a migration that failed so may succeed shortly: a lock could not be had, or two
 /// transactions collided. One that ran into the statement timeout would only do so again.
 pub fn gives_way(error: &DatabaseError, elapsed: Duration) -> bool {
-    matches!(error, DatabaseError::Timeout | DatabaseError::Collision) && elapsed < STATEMENT_TIMEOUT
+    matches!(error, DatabaseError::Locked | DatabaseError::Timeout | DatabaseError::Collision)
+        && elapsed < STATEMENT_TIMEOUT
 }
 
 /// How long a migration that gave way leaves the lock to others, by the number of its attempt

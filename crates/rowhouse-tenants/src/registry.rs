@@ -83,6 +83,7 @@ fn shared(error: Arc<DatabaseError>) -> DatabaseError {
     match &*error {
         DatabaseError::Unavailable(reason) => DatabaseError::Unavailable(reason.clone()),
         DatabaseError::Timeout => DatabaseError::Timeout,
+        DatabaseError::Locked => DatabaseError::Locked,
         DatabaseError::Collision => DatabaseError::Collision,
         other => DatabaseError::Driver(other.to_string()),
     }

@@ -9,13 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rowhouse_app::{App, AppError, completion_sql, drop_scoped_views_sql, fingerprints};
 use rowhouse_postgres::{
     AppliedMigration, DatabaseError, DatabaseResult, Databases, Migration, MigrationError, MigrationStep,
     SHARED_TARGET, SystemConnection, SystemScope, applied_migrations, apply_alone, give_way_pause, gives_way, ledgers,
-    migration_preamble, params, quote_identifier,
+    migration_preamble, params, quote_identifier, wait_for_target,
 };
 use tokio::sync::OnceCell;
 
@@ -163,6 +163,12 @@ impl TargetMigrator {
                 Ok(fingerprint) => return Ok(Arrival::Current(fingerprint)),
                 Err(error) => error,
             };
+            if matches!(database_error(&error), Some(DatabaseError::Locked))
+                && wait_for_target(connection, schema).await?
+            {
+                applied = applied_migrations(connection, schema).await?;
+                continue;
+            }
             match applied_migrations(connection, schema).await {
                 // Another process, or the steps before the one that failed, got it further.
                 Ok(now) if now != applied => {
@@ -240,7 +246,7 @@ impl TargetMigrator {
         );
         // Several statements in one message are one transaction: no begin that could be left open.
         if let Err(error) = connection.batch(&whole).await {
-            if matches!(error, DatabaseError::Timeout | DatabaseError::Collision | DatabaseError::Unavailable(_)) {
+            if gives_way(&error, Duration::ZERO) || matches!(error, DatabaseError::Unavailable(_)) {
                 return Err(failed(files.last().map_or("(completion)", |file| &file.name), schema, error));
             }
             // It may have drifted from the others on its way; and the long way names the file.
