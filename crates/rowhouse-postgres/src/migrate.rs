@@ -422,6 +422,18 @@ async fn end(connection: &mut SystemConnection, outcome: DatabaseResult<()>) -> 
     }
 }
 
+/// Drops indexes that were begun and not finished: `if not exists` would take them for built.
+async fn drop_unfinished_indexes(connection: &SystemConnection, target: &str) -> DatabaseResult<()> {
+    const UNFINISHED: &str = "
+        select format('%I.%I', n.nspname, c.relname) from pg_index x
+        join pg_class c on c.oid = x.indexrelid join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and not x.indisvalid and c.relkind = 'i'";
+    for row in connection.query(UNFINISHED, params![target]).await? {
+        connection.batch(&format!("drop index concurrently if exists {}", row.get::<_, &str>(0))).await?;
+    }
+    Ok(())
+}
+
 /// Outside a transaction. Stopped midway, its effect may be there without its ledger line, so
 /// such a file says `if not exists`.
 async fn apply_bare(
@@ -431,6 +443,7 @@ async fn apply_bare(
     release: &str,
 ) -> DatabaseResult<()> {
     let started = Instant::now();
+    drop_unfinished_indexes(connection, target).await?;
     connection.batch(&search_path(target).replacen("set local", "set", 1)).await?;
     // One statement a message: several in one message would form a transaction.
     let mut applied = Ok(());
