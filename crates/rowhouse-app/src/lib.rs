@@ -22,7 +22,7 @@ pub use compile::compile;
 pub use completion::{POLICY, completion_sql, drop_scoped_views_sql, scoped_view};
 pub use error::{AppError, Fault};
 pub use finding::{Finding, Severity};
-pub use fingerprint::{fingerprint, fingerprints};
+pub use fingerprint::{fingerprint, fingerprint_method, fingerprints};
 pub use lint::{RULES, Rule, lint, lint_migrations};
 pub use load::App;
 pub use manifest::{

@@ -43,12 +43,13 @@ async fn record_control(
     applied: &[String],
 ) -> DatabaseResult<()> {
     let location = databases.control_location();
-    if applied.is_empty() && target_get(connection, &location).await?.is_some() {
+    let version = Version::of_control();
+    let recorded = target_get(connection, &location).await?;
+    if applied.is_empty() && recorded.is_some_and(|target| target.platform == version.platform) {
         return Ok(());
     }
     let own = fingerprint(connection, &location.schema).await?;
     let fingerprint = Fingerprint { own, shared: String::new() };
-    let version = Version { release: PROGRAM.to_owned(), platform: PROGRAM.to_owned() };
     targets_put(connection, &[Target::new(location, TargetKind::Control, &version, fingerprint)]).await
 }
 
