@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use crate::service::{Tenants, TenantsError};
 use crate::target::{
-    Fingerprint, Target, TargetKind, TargetStatus, target_get, targets_behind, targets_count, targets_list,
-    targets_migrated, targets_put,
+    Fingerprint, Target, TargetKind, TargetStatus, target_get, targets_behind, targets_count, targets_drifted,
+    targets_list, targets_migrated, targets_put,
 };
 use crate::version::{PROGRAM, Version};
 use crate::way::settled_fingerprints;
@@ -324,7 +324,13 @@ impl Tenants {
     async fn all_fingerprints(&self, targets: &[Target]) -> Result<BTreeMap<String, Fingerprint>, TenantsError> {
         let work = pieces(targets.to_vec(), SCHEMAS_A_QUERY).into_iter().map(|piece| async move {
             let scope = self.system.scope("verify fingerprints");
-            let connection = match self.databases.system(&scope, &piece[0].location).await {
+            let location = &piece[0].location;
+            // Nobody must be connected to a template when it is copied, not even idly.
+            let connection = match piece[0].kind {
+                TargetKind::Template => self.databases.system_unpooled(&scope, location).await,
+                _ => self.databases.system(&scope, location).await,
+            };
+            let connection = match connection {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::warn!(database = %piece[0].location.database, %error, "verify fingerprints");
@@ -358,8 +364,7 @@ impl Tenants {
                 drifted.push(target);
             }
         }
-        targets_migrated(&self.control("record drift").await?, &drifted).await?;
-        Ok(drifted.len())
+        Ok(targets_drifted(&self.control("record drift").await?, &drifted).await?)
     }
 
     /// The newest file that stands in any target's ledger: what [`Self::migrate_down`] takes back.

@@ -202,6 +202,22 @@ pub(crate) async fn targets_migrated(connection: &SystemConnection, targets: &[T
     connection.query(UPDATE, params![list]).await.map(drop)
 }
 
+/// Records that targets have drifted, unless they were migrated since they were read. Gives how
+/// many have.
+pub(crate) async fn targets_drifted(connection: &SystemConnection, targets: &[Target]) -> DatabaseResult<usize> {
+    const UPDATE: &str = "
+        update control.targets as known set status = t.status, error = t.error
+        from jsonb_to_recordset($1) as t (
+            cluster text, database text, schema text, release text, platform text, fingerprint text,
+            shared_fingerprint text, status text, error text)
+        where known.cluster = t.cluster and known.database = t.database and known.schema = t.schema
+          and known.status = 'ok' and (known.release, known.platform, known.fingerprint, known.shared_fingerprint)
+            = (t.release, t.platform, t.fingerprint, t.shared_fingerprint)
+        returning 1";
+    let list = Value::Array(targets.iter().map(Target::to_json).collect());
+    Ok(connection.query(UPDATE, params![list]).await?.len())
+}
+
 /// Forgets a target that is gone.
 pub(crate) async fn target_delete(connection: &SystemConnection, location: &Location) -> DatabaseResult<()> {
     const DELETE: &str = "delete from control.targets where cluster = $1 and database = $2 and schema = $3";
