@@ -5,7 +5,7 @@
 //! Nothing to do costs one count, whatever the number of targets; otherwise the cost follows what
 //! has to change. Must never touch a target that the registry does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -65,7 +65,7 @@ pub struct TargetState {
 pub struct FleetProgress {
     /// Targets finished, failed ones included.
     pub done: usize,
-    /// All targets of the operation.
+    /// All targets of the operation; grows by those that appear meanwhile.
     pub total: usize,
     /// Targets that failed.
     pub failed: usize,
@@ -104,14 +104,20 @@ impl FleetReport {
 struct Meter<'a> {
     done: AtomicUsize,
     failed: AtomicUsize,
-    total: usize,
+    total: AtomicUsize,
     started: Instant,
     progress: &'a (dyn Fn(FleetProgress) + Sync),
 }
 
 impl<'a> Meter<'a> {
-    fn new(total: usize, progress: &'a (dyn Fn(FleetProgress) + Sync)) -> Self {
-        Self { done: AtomicUsize::new(0), failed: AtomicUsize::new(0), total, started: Instant::now(), progress }
+    fn new(progress: &'a (dyn Fn(FleetProgress) + Sync)) -> Self {
+        let (done, failed, total) = Default::default();
+        Self { done, failed, total, started: Instant::now(), progress }
+    }
+
+    /// So many more are to be done.
+    fn expect(&self, targets: usize) {
+        self.total.fetch_add(targets, Ordering::Relaxed);
     }
 
     fn passed(&self, has_failed: bool) {
@@ -119,7 +125,8 @@ impl<'a> Meter<'a> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let per_second = done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
-        (self.progress)(FleetProgress { done, total: self.total, failed, per_second });
+        let total = self.total.load(Ordering::Relaxed);
+        (self.progress)(FleetProgress { done, total, failed, per_second });
     }
 }
 
@@ -177,7 +184,7 @@ impl Tenants {
     }
 
     /// Brings every target that is behind to the app's release: the shared tables first, then
-    /// the others, so many pieces of work at a time.
+    /// the others, so many pieces of work at a time; and those that appear behind meanwhile.
     ///
     /// # Errors
     /// Only if the app is refused or the registry cannot be asked; targets that fail are in the
@@ -197,27 +204,46 @@ impl Tenants {
         }
         self.refuse_leaks().await?;
         self.drop_stale_places().await?;
-        let meter = Meter::new(behind.len(), progress);
-        // The pool alone, and first: the others' model is compiled from it.
-        let pools = behind.iter().take_while(|target| target.kind == TargetKind::Pool).count();
-        let others = behind.split_off(pools);
-        for target in behind {
-            for target in self.migrate_piece(vec![target], &meter).await? {
-                report.count(&target);
-            }
-        }
-        let work = pieces(others, TARGETS_A_PIECE).into_iter().map(|piece| self.migrate_piece(piece, &meter));
-        let mut outcomes = futures_util::stream::iter(work).buffer_unordered(self.at_a_time(parallel));
-        while let Some(outcome) = outcomes.next().await {
-            for target in outcome? {
-                report.count(&target);
-            }
+        let (meter, mut tried) = (Meter::new(progress), HashSet::new());
+        // Until none is left that was not tried: a process of the release before may still be
+        // making tenants.
+        while !behind.is_empty() {
+            tried.extend(behind.iter().map(|target| target.location.clone()));
+            self.migrate_targets(behind, parallel, &meter, &mut report).await?;
+            behind = self.behind_with_pool(true).await?;
+            behind.retain(|target| !tried.contains(&target.location));
         }
         self.databases.forget_statements();
         if !report.failed.contains_key(&pool_name(&self.databases.pool_location())) {
             self.reload().await?;
         }
         Ok(report)
+    }
+
+    async fn migrate_targets(
+        &self,
+        mut targets: Vec<Target>,
+        parallel: usize,
+        meter: &Meter<'_>,
+        report: &mut FleetReport,
+    ) -> Result<(), TenantsError> {
+        meter.expect(targets.len());
+        // The pool alone, and first: the others' model is compiled from it.
+        let pools = targets.iter().take_while(|target| target.kind == TargetKind::Pool).count();
+        let others = targets.split_off(pools);
+        for target in targets {
+            for target in self.migrate_piece(vec![target], meter).await? {
+                report.count(&target);
+            }
+        }
+        let work = pieces(others, TARGETS_A_PIECE).into_iter().map(|piece| self.migrate_piece(piece, meter));
+        let mut outcomes = futures_util::stream::iter(work).buffer_unordered(self.at_a_time(parallel));
+        while let Some(outcome) = outcomes.next().await {
+            for target in outcome? {
+                report.count(&target);
+            }
+        }
+        Ok(())
     }
 
     /// So many pieces at a time as were asked for, but leaving connections for others.
@@ -262,7 +288,7 @@ impl Tenants {
         let location = self.databases.pool_location();
         let behind = self.behind_with_pool(true).await?;
         let Some(target) = behind.into_iter().find(|target| target.location == location) else { return Ok(()) };
-        let meter = Meter::new(1, &|_| {});
+        let meter = Meter::new(&|_| {});
         let migrated = self.migrate_piece(vec![target], &meter).await?;
         self.databases.forget_statements();
         match migrated.into_iter().next() {

@@ -92,6 +92,7 @@ async fn up(rowhouse: &Rowhouse, output: Output, parallel: usize) -> anyhow::Res
             && let Ok(mut bar) = bar.lock()
         {
             let bar = bar.get_or_insert_with(|| new_bar(progress.total));
+            bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
             bar.set_message(format!("{} failed", progress.failed));
         }
