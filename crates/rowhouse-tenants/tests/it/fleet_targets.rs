@@ -1,108 +1,370 @@
-//! Many targets and several processes: locks that are held, work that is stopped, tenants that are
-//! made meanwhile.
+//! Migrations over many targets when something stands in the way: locks, other processes, the
+//! end of a process, tenants that appear meanwhile, changes by hand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rowhouse_postgres::{SystemConnection, params};
-use rowhouse_tenants::{Placement, Tenants, TenantsSettings};
+use rowhouse_app::fingerprint;
+use rowhouse_postgres::{Location, params, quote_identifier};
+use rowhouse_tenants::{FleetReport, Placement, Tenant, Tenants};
+use tokio::sync::Notify;
 
-use crate::town::{Town, drop_after_polls, provision, quiet};
+use crate::town::{PLACEMENTS, Town, provision, quiet, try_provision};
 
-const SCHEMAS: usize = 4;
+/// Not the same when it is done twice.
+const ONCE: &str = "
+alter table customers add column applied integer not null default 0;
+update customers set applied = applied + 1;";
+const AGAIN: &str = "-- rowhouse: repeat
+update customers set applied = applied + 1
+where (tenant_id, id) in (select tenant_id, id from customers where applied = 1 limit 1);";
+const CONCURRENTLY: &str = "-- rowhouse: no-transaction
+create index concurrently if not exists customers_applied on customers (tenant_id, applied);";
 
-/// A town with some tenants in schemas and the next release of its app.
-async fn town() -> Town {
+/// Tenants with a place of their own: schemas, and a database as every third.
+async fn own_places(town: &Town, tenants: &Arc<Tenants>, count: usize) -> Vec<Arc<Tenant>> {
+    let mut made = Vec::new();
+    for number in 0..count {
+        let placement = if number % 3 == 2 { Placement::Database } else { Placement::Schema };
+        made.push(provision(tenants, &format!("place-{number}"), placement).await);
+    }
+    assert_eq!(town.count(&made[0], "customers").await, 1);
+    made
+}
+
+fn in_schema(location: &Location, table: &str) -> String {
+    format!("{}.{table}", quote_identifier(&location.schema))
+}
+
+/// States by target, as recorded or as the real schemas are.
+async fn states(tenants: &Tenants, verify: bool) -> BTreeMap<String, &'static str> {
+    let states = tenants.migrate_status(verify).await.unwrap();
+    states.into_iter().map(|state| (format!("{}/{}", state.database, state.schema), state.state)).collect()
+}
+
+async fn not_current(tenants: &Tenants) -> BTreeMap<String, &'static str> {
+    states(tenants, true).await.into_iter().filter(|(_, state)| *state != "current").collect()
+}
+
+fn name(tenant: &Tenant) -> String {
+    format!("{}/{}", tenant.location.database, tenant.location.schema)
+}
+
+/// The sum of what was applied to a place's customers; they began with one.
+async fn applied(town: &Town, location: &Location) -> i64 {
+    let sum = format!("select sum(applied) from {}", in_schema(location, "customers"));
+    town.system(location).await.query(&sum, &[]).await.unwrap()[0].get(0)
+}
+
+fn told(report: &FleetReport) -> (usize, usize, usize) {
+    (report.migrated, report.current, report.failed.len())
+}
+
+#[tokio::test]
+async fn a_locked_table_is_tried_again_and_then_named_while_the_others_go_on() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 5).await;
+    town.write("migrations/0002_once.sql", ONCE);
+    let after = town.open().await;
+    let [for_a_moment, for_long] = [&places[0], &places[1]];
+    let mut holders = Vec::new();
+    for tenant in [for_a_moment, for_long] {
+        let mut holder = town.system(&tenant.location).await;
+        holder.begin().await.unwrap();
+        holder
+            .batch(&format!("lock table {} in access share mode", in_schema(&tenant.location, "customers")))
+            .await
+            .unwrap();
+        holders.push(holder);
+    }
+    let (mut long, mut moment) = (holders.pop().unwrap(), holders.pop().unwrap());
+    let give_back = async {
+        town.wait_for_blocked(&for_a_moment.location, 1).await;
+        town.wait_for_unblocked(&for_a_moment.location).await;
+        moment.rollback().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(after.migrate_up(1, &|_| {}), give_back);
+    let report = report.unwrap();
+    assert_eq!(told(&report), (4, 1, 1), "{report:?}");
+    let (failed, error) = report.failed.first_key_value().unwrap();
+    assert_eq!(*failed, name(for_long));
+    assert!(error.contains("0002_once") && error.contains("holds a lock"), "{error}");
+    assert_eq!(
+        states(&after, false).await.into_iter().find(|(_, state)| *state != "current"),
+        Some((name(for_long), "failed"))
+    );
+
+    long.rollback().await.unwrap();
+    let report = after.migrate_up(1, &|_| {}).await.unwrap();
+    assert_eq!(told(&report), (1, 5, 0), "{report:?}");
+    assert_eq!(not_current(&after).await, BTreeMap::new());
+    for tenant in &places {
+        assert_eq!(applied(&town, &tenant.location).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_migrate_at_once_do_each_target_once() {
+    let town = Town::start().await;
+    let before = town.open().await;
+    let places = own_places(&town, &before, 8).await;
+    provision(&before, "in-pool", Placement::Pool).await;
+    town.write("migrations/0002_once.sql", ONCE);
+    town.write("migrations/0003_again.backfill.sql", AGAIN);
+    town.write("migrations/0004_applied.sql", CONCURRENTLY);
+    let (one, other) = tokio::join!(town.process(quiet()), town.process(quiet()));
+    let (first, second) = tokio::join!(one.migrate_up(3, &|_| {}), other.migrate_up(3, &|_| {}));
+    for report in [first.unwrap(), second.unwrap()] {
+        assert!(report.failed.is_empty() && report.drifted.is_empty(), "{report:?}");
+    }
+    for location in places.iter().map(|tenant| &tenant.location).chain([&town.test.databases.pool_location()]) {
+        assert_eq!(applied(&town, location).await, 2, "{location:?}");
+    }
+    assert_eq!(not_current(&one).await, BTreeMap::new());
+    let prints = "select count(distinct fingerprint) from control.targets where kind in ('pool', 'schema', 'database')";
+    assert_eq!(town.control().await.query(prints, &[]).await.unwrap()[0].get::<_, i64>(0), 1);
+}
+
+/// Begins a migration and gives it up when so many targets are done, as a process that dies.
+async fn die_after(tenants: &Tenants, targets: usize) {
+    let passed = Notify::new();
+    let progress = |progress: rowhouse_tenants::FleetProgress| {
+        if progress.done == targets {
+            passed.notify_one();
+        }
+    };
+    tokio::select! {
+        biased;
+        () = passed.notified() => {}
+        report = tenants.migrate_up(1, &progress) => panic!("it came to its end: {report:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_dies_between_targets_is_followed_by_one_that_does_the_rest() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 6).await;
+    town.write("migrations/0002_once.sql", ONCE);
+    for targets in [1, 3, 5] {
+        let dying = town.process(quiet()).await;
+        die_after(&dying, targets.min(dying.targets_behind().await.unwrap() - 1)).await;
+    }
+    let next = town.process(quiet()).await;
+    assert!(next.targets_behind().await.unwrap() > 0);
+    let report = next.migrate_up(2, &|_| {}).await.unwrap();
+    assert!(report.failed.is_empty() && report.drifted.is_empty(), "{report:?}");
+    assert_eq!(not_current(&next).await, BTreeMap::new());
+    for tenant in &places {
+        assert_eq!(applied(&town, &tenant.location).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_costs_its_target_only() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 5).await;
+    town.write("migrations/0002_once.sql", ONCE);
+    let after = town.open().await;
+    // The second of a piece of work: one is done, one is under way, others are to come.
+    let mut schemas: Vec<&Arc<Tenant>> = places.iter().filter(|tenant| tenant.placement == Placement::Schema).collect();
+    schemas.sort_by_key(|tenant| tenant.location.schema.to_string());
+    let victim = schemas[1];
+    let mut holder = town.system(&victim.location).await;
+    holder.begin().await.unwrap();
+    holder
+        .batch(&format!("lock table {} in access share mode", in_schema(&victim.location, "customers")))
+        .await
+        .unwrap();
+    let kill = async {
+        let blocked = town.wait_for_blocked(&victim.location, 1).await;
+        town.end_session(blocked[0]).await;
+    };
+    let (report, ()) = tokio::join!(after.migrate_up(1, &|_| {}), kill);
+    let report = report.unwrap();
+    assert_eq!(told(&report), (4, 1, 1), "{report:?}");
+    let (failed, error) = report.failed.first_key_value().unwrap();
+    assert_eq!(*failed, name(victim));
+    assert!(error.contains("0002_once") && error.contains("administrator command"), "{error}");
+    holder.rollback().await.unwrap();
+    assert_eq!(told(&after.migrate_up(1, &|_| {}).await.unwrap()), (1, 5, 0));
+    assert_eq!(not_current(&after).await, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn tenants_that_appear_meanwhile_or_afterwards_have_the_newest_tables() {
+    let town = Town::start().await;
+    let before = town.open().await;
+    let places = own_places(&town, &before, 4).await;
+    town.write("migrations/0002_once.sql", ONCE);
+    let after = town.open().await;
+    // While the first target waits, tenants are made: by this process, and by one that still
+    // runs the release before.
+    let mut holder = town.system(&places[0].location).await;
+    holder.begin().await.unwrap();
+    holder
+        .batch(&format!("lock table {} in access share mode", in_schema(&places[0].location, "customers")))
+        .await
+        .unwrap();
+    let meanwhile = async {
+        town.wait_for_blocked(&places[0].location, 1).await;
+        for placement in [Placement::Schema, Placement::Database, Placement::Pool] {
+            provision(&after, &format!("meanwhile-{placement}"), placement).await;
+            provision(&before, &format!("old-process-{placement}"), placement).await;
+        }
+        holder.rollback().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(after.migrate_up(1, &|_| {}), meanwhile);
+    assert_eq!(report.unwrap().failed, BTreeMap::new());
+    assert_eq!(not_current(&after).await, BTreeMap::new(), "also those of the process before");
+    for placement in [Placement::Schema, Placement::Database, Placement::Pool] {
+        let tenant = provision(&after, &format!("afterwards-{placement}"), placement).await;
+        assert!(applied(&town, &tenant.location).await >= 0, "it has the column");
+    }
+    assert_eq!(not_current(&after).await, BTreeMap::new());
+    // Whatever a process of the release before makes after that is behind, and told.
+    let late = try_provision(&before, "late", Placement::Schema).await.unwrap().tenant;
+    assert_eq!(not_current(&after).await, BTreeMap::from([(name(&late), "behind")]));
+    assert_eq!(after.migrate_up(1, &|_| {}).await.unwrap().migrated, 1);
+    assert_eq!(not_current(&after).await, BTreeMap::new());
+}
+
+/// Each of these opens a hole or breaks a promise, and none shows in what was recorded.
+const BY_HAND: &[&str] = &[
+    "alter table customers add column by_hand text",
+    "alter table customers alter column name drop not null",
+    "alter table customers drop constraint customers_name_check",
+    "alter table customers disable row level security",
+    "drop policy rowhouse_tenant on customers",
+    "alter policy rowhouse_tenant on customers using (true)",
+    "alter policy rowhouse_tenant on customers to {reader}",
+    "create policy by_hand on customers for select using (true)",
+    "grant truncate on customers to {service}",
+    "grant update (name) on customers to {reader}",
+    "grant create on schema {schema} to {service}",
+    "create or replace view rowhouse_scoped_notes as select * from notes",
+    "drop index customers_tenant_owner_id_idx",
+    "create function by_hand() returns integer language sql return 1",
+    "create rule by_hand as on delete to customers do instead nothing",
+    "alter type priority add value 'by hand'",
+    "alter table notes drop constraint notes_tenant_id_answers_id_fkey, add constraint notes_tenant_id_answers_id_fkey \
+     foreign key (tenant_id, answers_id) references notes (tenant_id, id) not valid",
+];
+
+#[tokio::test]
+async fn whatever_is_changed_by_hand_shows_in_the_fingerprint() {
+    let town = Town::start().await;
+    let own = provision(&town.open().await, "own", Placement::Schema).await;
+    let roles = town.test.databases.home().roles.clone();
+    let (service, reader) = (quote_identifier(&roles.service()), quote_identifier(&roles.reader()));
+    let schema = quote_identifier(&own.location.schema);
+    let mut connection = town.system(&own.location).await;
+    let before = fingerprint(&connection, &own.location.schema).await.unwrap();
+    let mut unseen = Vec::new();
+    for change in BY_HAND {
+        let change = change.replace("{service}", &service).replace("{reader}", &reader).replace("{schema}", &schema);
+        connection.begin().await.unwrap();
+        let path = format!("set local search_path = {schema}, shared, rowhouse");
+        connection.batch(&format!("{path}; {change}; set local search_path to default")).await.unwrap();
+        if fingerprint(&connection, &own.location.schema).await.unwrap() == before {
+            unseen.push(change);
+        }
+        connection.rollback().await.unwrap();
+    }
+    assert_eq!(unseen, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_target_that_was_changed_behind_our_back_is_found_in_every_placement_by_looking() {
     let town = Town::start().await;
     let tenants = town.open().await;
-    for number in 0..SCHEMAS {
-        provision(&tenants, &format!("tenant-{number}"), Placement::Schema).await;
+    let mut expected = BTreeMap::new();
+    for placement in PLACEMENTS {
+        let tenant = provision(&tenants, placement.as_str(), placement).await;
+        provision(&tenants, &format!("untouched-{placement}"), placement).await;
+        let change =
+            format!("alter policy rowhouse_tenant on {} using (true)", in_schema(&tenant.location, "customers"));
+        town.system(&tenant.location).await.batch(&change).await.unwrap();
+        expected.insert(name(&tenant), "drifted");
     }
-    town.write("migrations/0002_phone.sql", "alter table customers add column phone text;");
-    town
+    assert!(states(&tenants, false).await.values().all(|state| *state == "current"), "what is recorded knows nothing");
+    assert_eq!(not_current(&tenants).await, expected);
+    let shared = provision(&tenants, "other", Placement::Database).await;
+    town.system(&shared.location).await.batch("create table shared.by_hand (id integer)").await.unwrap();
+    expected.insert(name(&shared), "drifted");
+    assert_eq!(not_current(&tenants).await, expected);
+
+    let gone = provision(&tenants, "gone", Placement::Schema).await;
+    let drop = format!("drop schema {} cascade", quote_identifier(&gone.location.schema));
+    town.system(&gone.location).await.batch(&drop).await.unwrap();
+    expected.insert(name(&gone), "missing");
+    let lost = provision(&tenants, "lost", Placement::Database).await;
+    town.drop_database(&lost.location).await;
+    expected.insert(name(&lost), "missing");
+    assert_eq!(not_current(&tenants).await, expected);
 }
 
-async fn open(town: &Town) -> Arc<Tenants> {
-    town.try_open(TenantsSettings { migrate_at_open: false, ..quiet() }).await.unwrap()
+#[tokio::test]
+async fn a_target_on_which_another_text_was_applied_is_refused_and_the_others_go_on() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 3).await;
+    let forge = "update rowhouse._migrations set checksum = 'other' where target = $1 and name = '0001_init'";
+    let connection = town.system(&places[1].location).await;
+    connection.query(forge, params![&*places[1].location.schema]).await.unwrap();
+    town.write("migrations/0002_once.sql", ONCE);
+    let after = town.open().await;
+    let plans = after.migrate_plan().await.unwrap();
+    let refused: Vec<_> = plans.iter().filter(|plan| plan.error.is_some()).collect();
+    assert_eq!(refused.len(), 1, "{plans:#?}");
+    assert_eq!((refused[0].schema.as_str(), refused[0].pending.len()), (&*places[1].location.schema, 0));
+    let report = after.migrate_up(1, &|_| {}).await.unwrap();
+    assert_eq!(told(&report), (2, 1, 1), "{report:?}");
+    let (failed, error) = report.failed.first_key_value().unwrap();
+    assert_eq!(*failed, name(&places[1]));
+    assert!(error.contains("0001_init") && error.contains("changed after it was applied"), "{error}");
+    let exists = "select count(*) from pg_attribute where attrelid = $1::text::regclass and attname = 'applied'";
+    let customers = in_schema(&places[1].location, "customers");
+    assert_eq!(connection.query(exists, params![customers]).await.unwrap()[0].get::<_, i64>(0), 0, "left as it was");
 }
 
-async fn not_current(tenants: &Tenants) -> Vec<String> {
-    let states = tenants.migrate_status(true).await.unwrap();
-    let wrong = states.iter().filter(|state| state.state != "current");
-    wrong.map(|state| format!("{}: {} {:?}", state.schema, state.state, state.error)).collect()
+#[tokio::test]
+async fn a_shared_migration_that_was_changed_is_refused_before_anything_is_touched() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 3).await;
+    town.write(
+        "migrations/shared/0001_brands.sql",
+        "create table brands (id uuid primary key default rowhouse.new_id(), name text not null);",
+    );
+    let error = town.try_open(quiet()).await.err().unwrap().to_string();
+    assert!(error.contains("0001_brands") && error.contains("changed after it was applied"), "{error}");
+    assert_eq!(town.count(&places[2], "shared.brands").await, 2);
 }
 
-/// Waits until somebody waits for a lock on the table.
-async fn is_waited_for(watcher: &SystemConnection, table: &str) {
-    let waits = "select exists (select from pg_locks where not granted and relation = $1::text::regclass)";
-    while !watcher.query(waits, params![table]).await.unwrap()[0].get::<_, bool>(0) {
-        tokio::task::yield_now().await;
+/// What PostgreSQL leaves of an index that could not be built concurrently has its name already.
+#[tokio::test]
+async fn an_index_that_was_left_unfinished_is_built_anew() {
+    let town = Town::start().await;
+    let places = own_places(&town, &town.open().await, 3).await;
+    let twice = "insert into customers (tenant_id, name) select tenant_id, name from customers";
+    for tenant in &places[1..] {
+        let path = format!("set local search_path = {}", quote_identifier(&tenant.location.schema));
+        town.system(&tenant.location).await.batch(&format!("{path}; {twice}")).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_table_that_is_in_use_is_tried_again_while_the_others_go_on() {
-    let town = town().await;
-    let tenants = open(&town).await;
-    let busy = tenants.find("tenant-1").await.unwrap().unwrap();
-    let table = format!("{}.customers", busy.location.schema);
-    let mut user = town.system(&busy.location).await;
-    user.begin().await.unwrap();
-    user.batch(&format!("lock table {table} in access share mode")).await.unwrap();
-    let watcher = town.data().await;
-    let release_it = async {
-        is_waited_for(&watcher, &table).await;
-        // The first attempt gives up, so that nobody queues behind it for long.
-        let waits = "select exists (select from pg_locks where not granted and relation = $1::text::regclass)";
-        while watcher.query(waits, params![table.as_str()]).await.unwrap()[0].get::<_, bool>(0) {
-            tokio::task::yield_now().await;
-        }
-        user.rollback().await.unwrap();
-    };
-    let (report, ()) = tokio::join!(tenants.migrate_up(2, &|_| {}), release_it);
-    let report = report.unwrap();
-    assert_eq!((report.migrated, report.failed.len()), (SCHEMAS + 1, 0), "{:?}", report.failed);
-    assert_eq!(not_current(&tenants).await, [""; 0]);
-}
-
-#[tokio::test]
-async fn two_processes_migrate_each_target_once() {
-    let town = town().await;
-    let (one, other) = (open(&town).await, open(&town).await);
-    let (here, there) = tokio::join!(one.migrate_up(2, &|_| {}), other.migrate_up(2, &|_| {}));
-    let (here, there) = (here.unwrap(), there.unwrap());
-    assert!(here.failed.is_empty() && there.failed.is_empty(), "{:?} {:?}", here.failed, there.failed);
-    assert_eq!(not_current(&one).await, [""; 0]);
-    let lines = "select count(*) from rowhouse._migrations where name like '0002%'";
-    let lines: i64 = town.data().await.query(lines, &[]).await.unwrap()[0].get(0);
-    assert_eq!(lines, i64::try_from(SCHEMAS).unwrap() + 1);
-}
-
-#[tokio::test]
-async fn stopped_anywhere_the_same_command_goes_on() {
-    let town = town().await;
-    for polls in 1.. {
-        let tenants = open(&town).await;
-        if drop_after_polls(tenants.migrate_up(2, &|_| {}), polls).await {
-            break;
-        }
+    let unique = "-- rowhouse: no-transaction
+create unique index concurrently if not exists customers_once on customers (tenant_id, name);";
+    town.write("migrations/0002_unique.sql", unique);
+    let after = town.open().await;
+    let report = after.migrate_up(2, &|_| {}).await.unwrap();
+    assert_eq!(told(&report), (1, 1, 2), "{report:?}");
+    assert!(report.failed.values().all(|error| error.contains("0002_unique")), "{report:?}");
+    for tenant in &places[1..] {
+        let once = format!(
+            "delete from {0} a using {0} b where a.tenant_id = b.tenant_id and a.name = b.name and a.id > b.id",
+            in_schema(&tenant.location, "customers")
+        );
+        town.system(&tenant.location).await.batch(&once).await.unwrap();
     }
-    let tenants = open(&town).await;
-    let report = tenants.migrate_up(2, &|_| {}).await.unwrap();
-    assert!(report.failed.is_empty(), "{:?}", report.failed);
-    assert_eq!(not_current(&tenants).await, [""; 0]);
-}
-
-#[tokio::test]
-async fn tenants_that_are_made_meanwhile_have_the_newest_schema() {
-    let town = town().await;
-    // Serves the new release already; the shared tables are migrated, the others are not.
-    let tenants = town.open().await;
-    let made = async {
-        for (number, placement) in crate::town::PLACEMENTS.into_iter().enumerate() {
-            provision(&tenants, &format!("late-{number}"), placement).await;
-        }
-    };
-    let (report, ()) = tokio::join!(tenants.migrate_up(1, &|_| {}), made);
-    assert!(report.unwrap().failed.is_empty());
-    assert_eq!(not_current(&tenants).await, [""; 0]);
+    assert_eq!(told(&after.migrate_up(2, &|_| {}).await.unwrap()), (2, 2, 0));
+    assert_eq!(not_current(&after).await, BTreeMap::new());
+    let prints = "select count(distinct fingerprint) from control.targets where kind in ('pool', 'schema', 'database')";
+    assert_eq!(town.control().await.query(prints, &[]).await.unwrap()[0].get::<_, i64>(0), 1, "valid as everywhere");
 }

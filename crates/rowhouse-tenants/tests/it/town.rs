@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rowhouse_app::App;
 use rowhouse_audit::Audit;
 use rowhouse_identity::{Identity, IdentitySettings};
-use rowhouse_postgres::{Location, SystemConnection, TenantConnection, params, quote_identifier};
+use rowhouse_postgres::{Databases, Location, SystemConnection, TenantConnection, params, quote_identifier};
 use rowhouse_tenants::{
     Placement, Provision, ProvisionOwner, Provisioned, Tenant, Tenants, TenantsError, TenantsSettings, migrate_control,
 };
@@ -66,6 +66,17 @@ impl Town {
         self.try_open(quiet()).await.unwrap()
     }
 
+    /// A process with connections of its own, on the same installation.
+    pub(crate) async fn process(&self, settings: TenantsSettings) -> Arc<Tenants> {
+        let app = App::load(self.app.path()).unwrap();
+        let (databases, authorities) = Databases::open((*self.test.databases.home()).clone());
+        let system = authorities.system.clone();
+        let audit = Audit::start(databases.clone(), system.clone());
+        let key = databases.home().master_key.clone();
+        let identity = Identity::open(databases.clone(), system, key, audit, IdentitySettings::default());
+        Tenants::open(databases, &authorities, Arc::new(identity.await.unwrap()), app, settings).await.unwrap()
+    }
+
     /// Writes a file of the app.
     pub(crate) fn write(&self, file: &str, text: &str) {
         std::fs::write(self.app.path().join(file), text).unwrap();
@@ -89,21 +100,40 @@ impl Town {
 
     /// Waits until that many sessions of a database wait for somebody's lock.
     pub(crate) async fn wait_for_blocked(&self, location: &Location, sessions: usize) -> Vec<i32> {
-        const BLOCKED: &str = "
-            select pid from pg_stat_activity where datname = $1 and cardinality(pg_blocking_pids(pid)) > 0";
+        self.wait_for_sessions(location, |waiting| waiting.len() >= sessions).await
+    }
+
+    /// Waits until no session of a database waits for somebody's lock.
+    pub(crate) async fn wait_for_unblocked(&self, location: &Location) {
+        self.wait_for_sessions(location, <[i32]>::is_empty).await;
+    }
+
+    /// The sessions that wait for a lock, once they are as wanted.
+    async fn wait_for_sessions(&self, location: &Location, wanted: impl Fn(&[i32]) -> bool) -> Vec<i32> {
+        const WAITING: &str = "
+            select pid from pg_stat_activity, pg_sleep(0.01) where datname = $1 and wait_event_type = 'Lock'";
         let control = self.control().await;
         loop {
-            let found = control.query(BLOCKED, params![&*location.database]).await.unwrap();
-            if found.len() >= sessions {
-                return found.iter().map(|row| row.get(0)).collect();
+            let found = control.query(WAITING, params![&*location.database]).await.unwrap();
+            let waiting: Vec<i32> = found.iter().map(|row| row.get(0)).collect();
+            if wanted(&waiting) {
+                return waiting;
             }
-            tokio::task::yield_now().await;
         }
     }
 
     /// Ends a session of the owner's, as a server that restarts or a process that is killed does.
     pub(crate) async fn end_session(&self, pid: i32) {
         self.control().await.query("select pg_terminate_backend($1, 5000)", params![pid]).await.unwrap();
+    }
+
+    /// Drops a tenant's database, once nobody is connected to it.
+    pub(crate) async fn drop_database(&self, location: &Location) {
+        const ALONE: &str = "select count(*) from pg_stat_activity, pg_sleep(0.01) where datname = $1";
+        self.test.databases.close(location);
+        let data = self.data().await;
+        while data.query(ALONE, params![&*location.database]).await.unwrap()[0].get::<_, i64>(0) > 0 {}
+        data.batch(&format!("drop database {}", quote_identifier(&location.database))).await.unwrap();
     }
 
     /// The number of rows a tenant sees in a table; of the app's own, unless a schema is named.
