@@ -59,8 +59,6 @@ const LINES: &str = "
 
 /// Attempts at a reading during which somebody else drops what is being read.
 const ATTEMPTS_MAX: u32 = 5;
-/// The SQLSTATE of "could not open relation" and "cache lookup failed".
-const INTERNAL_ERROR: &str = "XX000";
 
 /// How fingerprints are made: those that were made otherwise cannot be compared.
 pub fn fingerprint_method() -> &'static str {
@@ -73,22 +71,19 @@ pub fn fingerprint_method() -> &'static str {
 async fn lines(connection: &SystemConnection, schemas: Vec<String>) -> DatabaseResult<Vec<(String, String)>> {
     let mut attempt = 1;
     loop {
-        let torn = match connection.query(LINES, params![schemas.clone()]).await {
+        match connection.query(LINES, params![schemas.clone()]).await {
             Ok(rows) => {
                 let lines: Option<Vec<(String, String)>> =
                     rows.iter().map(|row| Some((row.get(0), row.get::<_, Option<String>>(1)?))).collect();
-                match lines {
-                    Some(lines) => return Ok(lines),
-                    None => DatabaseError::Collision,
+                if let Some(lines) = lines {
+                    return Ok(lines);
                 }
             }
-            Err(DatabaseError::Other { code, message, position }) if code == INTERNAL_ERROR => {
-                DatabaseError::Other { code, message, position }
-            }
+            Err(DatabaseError::Collision) => {}
             Err(error) => return Err(error),
-        };
+        }
         if attempt == ATTEMPTS_MAX {
-            return Err(torn);
+            return Err(DatabaseError::Collision);
         }
         attempt += 1;
     }

@@ -19,7 +19,7 @@ use crate::target::{
     targets_list, targets_migrated, targets_put,
 };
 use crate::version::{PROGRAM, Version};
-use crate::way::settled_fingerprints;
+use crate::way::real_fingerprints;
 
 /// Targets of one piece of work: read together, recorded together.
 const TARGETS_A_PIECE: usize = 16;
@@ -363,7 +363,7 @@ impl Tenants {
                     return Ok(BTreeMap::new());
                 }
             };
-            settled_fingerprints(&connection, &piece).await
+            real_fingerprints(&connection, &piece).await
         });
         let found: Vec<DatabaseResult<_>> =
             futures_util::stream::iter(work).buffer_unordered(self.at_a_time(self.settings.parallel)).collect().await;
@@ -456,7 +456,7 @@ impl Tenants {
         let outcome = async {
             let mut connection = self.databases.system(&scope, &target.location).await?;
             self.migrator.revert(&mut connection, &target, migration).await?;
-            let mut real = settled_fingerprints(&connection, std::slice::from_ref(&target)).await?;
+            let mut real = real_fingerprints(&connection, std::slice::from_ref(&target)).await?;
             Ok::<_, rowhouse_app::AppError>(real.remove(&target.name()).unwrap_or_default())
         };
         match outcome.await {

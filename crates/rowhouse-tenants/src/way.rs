@@ -128,7 +128,7 @@ impl TargetMigrator {
                 }
             }
         }
-        let real = settled_fingerprints(&connection, targets).await?;
+        let real = real_fingerprints(&connection, targets).await?;
         for (target, expected) in targets.iter_mut().zip(expected) {
             if target.status != TargetStatus::Ok {
                 continue;
@@ -339,26 +339,9 @@ impl TargetMigrator {
     }
 }
 
-/// [`real_fingerprints`] outside a transaction, again while another process changes the schemas.
-pub(crate) async fn settled_fingerprints(
-    connection: &SystemConnection,
-    targets: &[Target],
-) -> DatabaseResult<BTreeMap<String, Fingerprint>> {
-    let mut attempt = 1;
-    loop {
-        match real_fingerprints(connection, targets).await {
-            Err(DatabaseError::Collision) if attempt < ATTEMPTS_MAX => {
-                tokio::time::sleep(give_way_pause(attempt)).await;
-                attempt += 1;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 /// Fingerprints taken from the real schemas of targets of one database, by target's name: one
 /// query. A target whose schema is gone is absent.
-async fn real_fingerprints(
+pub(crate) async fn real_fingerprints(
     connection: &SystemConnection,
     targets: &[Target],
 ) -> DatabaseResult<BTreeMap<String, Fingerprint>> {

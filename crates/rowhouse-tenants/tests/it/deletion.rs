@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowhouse_jobs::{Failpoint, set_failpoint};
+use rowhouse_jobs::{Failpoint, ListSagas, set_failpoint};
 use rowhouse_postgres::{Location, params, quote_identifier};
 use rowhouse_tenants::{Placement, Tenant, TenantStatus, Tenants};
 use rowhouse_types::{ErrorCode, InvitationId};
@@ -181,7 +181,7 @@ async fn a_deletion_that_fails_stands_until_an_operator_lets_it_go_on() {
                 outcome.unwrap_err();
                 assert_eq!(tenants.find(&slug).await.unwrap().unwrap().status, TenantStatus::Deleting, "{slug}");
                 let again = tenants.delete(tenant.id).await.unwrap_err();
-                let operation = tenants.operations(1).await.unwrap().remove(0);
+                let operation = tenants.operations(&ListSagas::default()).await.unwrap().remove(0);
                 assert_eq!(again.code, ErrorCode::Conflict, "{slug}");
                 assert!(again.message.contains(&operation.id.to_string()), "{}", again.message);
                 assert_eq!(tenants.reactivate(tenant.id).await.unwrap_err().code, ErrorCode::Conflict, "{slug}");
