@@ -198,8 +198,6 @@ impl Tenants {
         let all = targets_count(&self.control("count targets").await?, self.version()).await?.0;
         let mut report = FleetReport { current: all.saturating_sub(behind.len()), ..FleetReport::default() };
         if behind.is_empty() {
-            // Others may have brought the targets here, and left what they had prepared.
-            self.drop_stale_places().await?;
             return Ok(report);
         }
         self.refuse_leaks().await?;
@@ -296,9 +294,9 @@ impl Tenants {
                 Err(TenantsError::Pool(error.unwrap_or_default()))
             }
             _ => {
+                // Not worth failing for: whoever keeps places prepared drops them later.
                 if let Err(error) = self.drop_stale_places().await {
-                    // They are of no use, but in nobody's way; the next migration tries again.
-                    tracing::warn!(%error, "drop stale places");
+                    tracing::warn!(%error, "drop what was prepared for the release before");
                 }
                 Ok(())
             }

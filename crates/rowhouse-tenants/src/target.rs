@@ -245,22 +245,24 @@ pub(crate) async fn target_claim(
 }
 
 /// Reserves the name of a prepared target that is to be made, if there are fewer than wanted.
-/// False if there are enough, or another process is making them.
+/// False if there are enough, another process is making them, or the shared tables are not on its
+/// version: a process of the release before would prepare what nobody takes.
 pub(crate) async fn target_reserve(
     connection: &mut SystemConnection,
     target: &Target,
     wanted: usize,
 ) -> DatabaseResult<bool> {
     const ALONE: &str = "select pg_try_advisory_xact_lock(hashtextextended('rowhouse prepare', 0))";
-    const COUNT: &str = "
-        select count(*) from control.targets
-        where kind = $1 and release = $2 and platform = $3
-          and (status = 'ok' or status = 'making' and migrated_at > now() - interval '10 minutes')";
+    const MISSING: &str = "
+        select coalesce(count(*) filter (where kind = $1) < $4 and bool_or(kind = 'pool'), false) from control.targets
+        where kind in ($1, 'pool') and release = $2 and platform = $3
+          and (status = 'ok' or kind = 'pool' or status = 'making' and migrated_at > now() - interval '10 minutes')";
     connection.begin().await?;
     let alone = connection.query_opt(ALONE, &[]).await?.is_some_and(|row| row.get(0));
-    let values = params![target.kind.as_str(), target.release.as_str(), target.platform.as_str()];
-    let there = connection.query_opt(COUNT, values).await?.map_or(0, |row| row.get::<_, i64>(0));
-    if !alone || usize::try_from(there).is_ok_and(|there| there >= wanted) {
+    let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+    let values = params![target.kind.as_str(), target.release.as_str(), target.platform.as_str(), wanted];
+    let missing = connection.query_opt(MISSING, values).await?.is_some_and(|row| row.get(0));
+    if !alone || !missing {
         connection.rollback().await?;
         return Ok(false);
     }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::service::{Tenants, TenantsError};
 use crate::target::{
-    Fingerprint, Target, TargetKind, TargetStatus, target_delete, target_reserve, targets_put, targets_take_useless,
+    Fingerprint, Target, TargetKind, TargetStatus, target_delete, target_get, target_reserve, targets_put,
+    targets_take_useless,
 };
 use crate::version::Version;
 
@@ -23,7 +24,8 @@ impl Tenants {
         }
         loop {
             let renewed = async {
-                self.drop_places(None).await?;
+                let newest = self.is_newest().await?.then(|| self.version());
+                self.drop_places(newest).await?;
                 self.fill_warm().await
             };
             if let Err(error) = renewed.await {
@@ -34,6 +36,15 @@ impl Tenants {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
+    }
+
+    /// Whether the shared tables are on this process's version. A process of the release before
+    /// must not drop what the next one has prepared.
+    async fn is_newest(&self) -> DatabaseResult<bool> {
+        let control = self.control("prepare places").await?;
+        let pool = target_get(&control, &self.databases.pool_location()).await?;
+        let version = self.version();
+        Ok(pool.is_some_and(|pool| pool.release == version.release && pool.platform == version.platform))
     }
 
     /// Makes the prepared places that are missing, unless another process does; gives how many
