@@ -1,117 +1,242 @@
-//! Prepared places: taken once, never when they are stale, and made anew.
+//! Prepared schemas and databases: taken, refilled, renewed, and never handed out stale or twice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use rowhouse_jobs::{Failpoint, set_failpoint};
+use rowhouse_postgres::{DatabaseResult, params};
 use rowhouse_tenants::{Placement, Tenants, TenantsSettings};
 
-use crate::town::{Town, provision};
+use crate::town::{Town, provision, quiet, sign_up, try_provision};
 
-const WARM: usize = 2;
+const OWN: [Placement; 2] = [Placement::Schema, Placement::Database];
+const ADD: &str = "alter table customers add column code text;";
 
-/// Makes prepared places when it is told to, not in the background.
-fn warm() -> TenantsSettings {
-    TenantsSettings { warm: WARM, ..TenantsSettings::default() }
+/// So many of each kind, made when the test says so.
+fn warm(count: usize) -> TenantsSettings {
+    TenantsSettings { warm: count, ..quiet() }
 }
 
-async fn open(town: &Town) -> Arc<Tenants> {
-    town.try_open(warm()).await.unwrap()
-}
-
-/// The names of the places that are ready to be taken, by kind and name.
-async fn prepared(town: &Town) -> BTreeSet<String> {
-    const READY: &str = "
-        select kind || ' ' || case kind when 'prepared_schema' then schema else database end
-        from control.targets where kind in ('prepared_schema', 'prepared_database') and status = 'ok'";
-    town.control().await.query(READY, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
-}
-
-#[tokio::test]
-async fn a_tenant_takes_a_prepared_place_and_another_is_made() {
-    let town = Town::start().await;
-    let tenants = open(&town).await;
-    assert_eq!(tenants.fill_warm().await.unwrap(), 2 * WARM);
-    assert_eq!(tenants.fill_warm().await.unwrap(), 0, "enough are there");
-    for (placement, kind) in [(Placement::Schema, "prepared_schema"), (Placement::Database, "prepared_database")] {
-        let before = prepared(&town).await;
-        let tenant = provision(&tenants, &format!("in-{placement}"), placement).await;
-        let place = match placement {
-            Placement::Schema => &tenant.location.schema,
-            _ => &tenant.location.database,
+/// Names of the prepared places: schemas, databases.
+async fn prepared(town: &Town) -> (BTreeSet<String>, BTreeSet<String>) {
+    let ready = "select kind, database, schema from control.targets where kind like 'prepared%' and status = 'ok'";
+    let (mut schemas, mut databases) = (BTreeSet::new(), BTreeSet::new());
+    for row in town.control().await.query(ready, &[]).await.unwrap() {
+        match row.get::<_, &str>(0) {
+            "prepared_schema" => schemas.insert(row.get(2)),
+            _ => databases.insert(row.get(1)),
         };
-        let taken: Vec<String> = before.difference(&prepared(&town).await).cloned().collect();
-        assert_eq!(taken, [format!("{kind} {place}")]);
-        assert_eq!(town.count(&tenant, "customers").await, 1, "its seed is there");
-        assert_eq!(town.count(&tenant, "rowhouse.members").await, 1);
-        assert_eq!(tenants.fill_warm().await.unwrap(), 1);
-        assert_eq!(prepared(&town).await.len(), 2 * WARM);
     }
+    (schemas, databases)
+}
+
+/// Schemas and databases that look like a tenant's or a prepared one, wherever registered.
+async fn places(town: &Town) -> BTreeSet<String> {
+    const PLACES: &str = "
+        select nspname::text from pg_namespace where nspname like 's\\_%'
+        union all select datname::text from pg_database where starts_with(datname, $1)
+        union all select 'ledger of ' || target from rowhouse._migrations where target like 's\\_%'";
+    let prefix = town.test.databases.home().roles.database("d_");
+    town.data().await.query(PLACES, params![prefix]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn column_exists(town: &Town, tenants: &Tenants, slug: &str) -> bool {
+    let tenant = tenants.find(slug).await.unwrap().unwrap();
+    let found = town.tenant(&tenant).await;
+    let schema = rowhouse_postgres::quote_identifier(found.schema());
+    let read: DatabaseResult<_> = found.run(&format!("select code from {schema}.customers"), &[]).await;
+    read.is_ok()
 }
 
 #[tokio::test]
-async fn processes_that_prepare_and_take_at_once_neither_exceed_the_number_nor_share_a_place() {
+async fn whoever_signs_up_gets_a_prepared_place_and_the_pool_is_refilled() {
     let town = Town::start().await;
-    let (one, other) = (open(&town).await, open(&town).await);
-    let (here, there) = tokio::join!(one.fill_warm(), other.fill_warm());
-    assert_eq!(here.unwrap() + there.unwrap(), 2 * WARM);
-    assert_eq!(prepared(&town).await.len(), 2 * WARM);
-    let made = futures_util::future::join_all((0..6).map(|number| {
-        let tenants = if number % 2 == 0 { one.clone() } else { other.clone() };
-        async move { provision(&tenants, &format!("tenant-{number}"), Placement::Schema).await }
-    }));
-    let made = made.await;
-    let places: BTreeSet<&str> = made.iter().map(|tenant| &*tenant.location.schema).collect();
-    assert_eq!(places.len(), 6, "{places:?}");
-    for tenant in made {
-        assert_eq!(town.count(&tenant, "customers").await, 1, "{}", tenant.slug);
+    let tenants = town.try_open(warm(2)).await.unwrap();
+    assert_eq!(tenants.fill_warm().await.unwrap(), 4);
+    assert_eq!(tenants.fill_warm().await.unwrap(), 0, "there are enough");
+    let (schemas, databases) = prepared(&town).await;
+    assert_eq!((schemas.len(), databases.len()), (2, 2));
+    let own = provision(&tenants, "own-schema", Placement::Schema).await;
+    let database = provision(&tenants, "own-database", Placement::Database).await;
+    assert!(schemas.contains(&*own.location.schema) && databases.contains(&*database.location.database));
+    for tenant in [&own, &database] {
+        assert_eq!(town.count(tenant, "customers").await, 1, "the onboarding seed");
+        assert_eq!(town.count(tenant, "rowhouse.members").await, 1);
     }
-    assert!(prepared(&town).await.iter().all(|place| place.starts_with("prepared_database")));
+    assert_eq!(tenants.fill_warm().await.unwrap(), 2);
+    let (schemas, databases) = prepared(&town).await;
+    assert_eq!((schemas.len(), databases.len()), (2, 2));
+    assert!(!schemas.contains(&*own.location.schema) && !databases.contains(&*database.location.database));
+    assert!(tenants.migrate_status(true).await.unwrap().iter().all(|state| state.state == "current"));
 }
 
 #[tokio::test]
-async fn a_place_of_another_release_is_never_taken_but_renewed() {
+async fn in_the_background_the_pool_is_filled_and_what_was_taken_is_replaced() {
     let town = Town::start().await;
-    let old = open(&town).await;
-    old.fill_warm().await.unwrap();
-    town.write("migrations/0002_phone.sql", "alter table customers add column phone text;");
-    let tenants = open(&town).await;
-    assert!(prepared(&town).await.is_empty(), "the shared tables are of the new release, so they are dropped");
-    // A process of the old release makes some again.
-    assert_eq!(old.fill_warm().await.unwrap(), 2 * WARM);
-    let stale = prepared(&town).await;
-    for placement in [Placement::Schema, Placement::Database] {
-        let tenant = provision(&tenants, &format!("in-{placement}"), placement).await;
-        let phones = format!("select count(phone) from {}.customers", tenant.location.schema);
-        assert_eq!(town.tenant(&tenant).await.run(&phones, &[]).await.unwrap()[0].get::<_, i64>(0), 0);
-    }
-    assert_eq!(prepared(&town).await, stale, "none of them was taken");
-    tenants.migrate_up(2, &|_| {}).await.unwrap();
-    assert!(prepared(&town).await.is_empty(), "dropped, although no tenant is behind");
-    assert_eq!(tenants.fill_warm().await.unwrap(), 2 * WARM);
-    assert!(prepared(&town).await.is_disjoint(&stale));
-    let states = tenants.migrate_status(true).await.unwrap();
-    assert!(states.iter().all(|state| state.state == "current"), "{states:#?}");
-}
-
-#[tokio::test]
-async fn a_place_that_was_left_half_made_is_dropped_and_never_taken() {
-    let town = Town::start().await;
-    let tenants = open(&town).await;
-    let before = town.inventory().await;
-    // Dropped at each of its first awaits: what was begun stays recorded as being made.
-    for polls in 1..12 {
-        crate::town::drop_after_polls(tenants.fill_warm(), polls).await;
-    }
-    town.is_quiet().await;
-    let age = "update control.targets set migrated_at = now() - interval '1 day' where status = 'making'";
-    town.control().await.query(age, &[]).await.unwrap();
+    let tenants = town.try_open(warm(1)).await.unwrap();
     let background = tokio::spawn(tenants.clone().run_background());
-    while prepared(&town).await.len() < 2 * WARM {
+    let full = async || {
+        loop {
+            let (schemas, databases) = prepared(&town).await;
+            if (schemas.len(), databases.len()) == (1, 1) {
+                return (schemas, databases);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let before = full().await;
+    let taken = provision(&tenants, "acme", Placement::Schema).await;
+    assert!(before.0.contains(&*taken.location.schema));
+    let after = full().await;
+    assert_ne!(before.0, after.0);
+    assert_eq!(before.1, after.1);
+    background.abort();
+}
+
+#[tokio::test]
+async fn an_empty_pool_makes_nobody_wait_for_it() {
+    let town = Town::start().await;
+    let tenants = town.try_open(warm(1)).await.unwrap();
+    tenants.fill_warm().await.unwrap();
+    for number in 0..3 {
+        for placement in OWN {
+            provision(&tenants, &format!("{placement}-{number}"), placement).await;
+        }
+    }
+    assert_eq!(prepared(&town).await, (BTreeSet::new(), BTreeSet::new()));
+    assert!(tenants.migrate_status(true).await.unwrap().iter().all(|state| state.state == "current"));
+}
+
+#[tokio::test]
+async fn after_a_migration_the_prepared_places_are_renewed_and_no_stale_one_is_handed_out() {
+    for others in [false, true] {
+        let town = Town::start().await;
+        let before = town.try_open(warm(2)).await.unwrap();
+        if others {
+            provision(&before, "early", Placement::Schema).await;
+        }
+        before.fill_warm().await.unwrap();
+        let stale = prepared(&town).await;
+        town.write("migrations/0002_code.sql", ADD);
+        let after = town.try_open(warm(2)).await.unwrap();
+        // Between the pool's migration and the fleet's.
+        for placement in OWN {
+            provision(&after, &format!("between-{placement}"), placement).await;
+            assert!(column_exists(&town, &after, &format!("between-{placement}")).await);
+        }
+        after.migrate_up(2, &|_| {}).await.unwrap();
+        after.fill_warm().await.unwrap();
+        let fresh = prepared(&town).await;
+        assert_eq!((fresh.0.len(), fresh.1.len()), (2, 2));
+        assert!(fresh.0.is_disjoint(&stale.0) && fresh.1.is_disjoint(&stale.1));
+        let there = places(&town).await;
+        let left: Vec<_> = stale.0.iter().chain(&stale.1).filter(|name| there.contains(*name)).collect();
+        assert!(left.is_empty(), "of the release before: {left:?}");
+        for placement in OWN {
+            let tenant = provision(&after, &format!("late-{placement}"), placement).await;
+            assert!(fresh.0.contains(&*tenant.location.schema) || fresh.1.contains(&*tenant.location.database));
+            assert!(column_exists(&town, &after, tenant.slug.as_str()).await);
+        }
+        assert!(after.migrate_status(true).await.unwrap().iter().all(|state| state.state == "current"));
+    }
+}
+
+/// While a release is rolled out, both are there for a while.
+#[tokio::test]
+async fn a_process_of_the_release_before_prepares_no_more_places() {
+    let town = Town::start().await;
+    let before = town.try_open(warm(1)).await.unwrap();
+    before.fill_warm().await.unwrap();
+    town.write("migrations/0002_code.sql", ADD);
+    let after = town.process(warm(1)).await;
+    after.migrate_up(1, &|_| {}).await.unwrap();
+    assert_eq!(prepared(&town).await, (BTreeSet::new(), BTreeSet::new()));
+    assert_eq!(before.fill_warm().await.unwrap(), 0, "nobody would take them, and nobody drop them");
+    assert_eq!(after.fill_warm().await.unwrap(), 2);
+    let fresh = prepared(&town).await;
+    for placement in OWN {
+        provision(&before, &format!("old-{placement}"), placement).await;
+    }
+    assert_eq!(prepared(&town).await, fresh, "not what the next release prepared");
+}
+
+#[tokio::test]
+async fn of_many_who_come_at_once_no_two_get_the_same_place() {
+    let town = Town::start().await;
+    let one = town.process(warm(3)).await;
+    let other = town.process(warm(3)).await;
+    let (first, second) = tokio::join!(one.fill_warm(), other.fill_warm());
+    assert_eq!(first.unwrap() + second.unwrap(), 6, "as many as were wanted, not twice");
+    let (schemas, databases) = prepared(&town).await;
+    let sign_ups = (0..10).map(|number| {
+        let (tenants, placement): (&Arc<Tenants>, _) = (if number % 2 == 0 { &one } else { &other }, OWN[number / 5]);
+        tenants.provision(sign_up(&format!("t-{number}"), placement))
+    });
+    let mut locations = BTreeSet::new();
+    let mut from_pool = 0;
+    for made in join_all(sign_ups).await {
+        let tenant = made.unwrap().tenant;
+        let (schema, database) = (tenant.location.schema.to_string(), tenant.location.database.to_string());
+        from_pool += usize::from(schemas.contains(&schema) || databases.contains(&database));
+        assert_eq!(town.count(&tenant, "customers").await, 1);
+        assert!(locations.insert((database, schema)), "{}", tenant.slug);
+    }
+    assert_eq!(from_pool, 6);
+}
+
+#[tokio::test]
+async fn a_sign_up_that_fails_or_a_tenant_that_is_deleted_leaves_nothing_of_its_prepared_place() {
+    let town = Town::start().await;
+    let tenants = town.try_open(warm(1)).await.unwrap();
+    provision(&tenants, "template", Placement::Database).await;
+    let before = places(&town).await;
+    for placement in OWN {
+        for (step, place) in
+            [("place", "unrecorded"), ("place", "after"), ("seed", "after"), ("activate", "unrecorded")]
+        {
+            for failpoint in [Failpoint::Error, Failpoint::Crash] {
+                tenants.fill_warm().await.unwrap();
+                let slug = format!("{placement}-{step}-{place}-{failpoint:?}").to_lowercase();
+                set_failpoint(&format!("provision-{step}-{place}"), &slug, failpoint);
+                try_provision(&tenants, &slug, placement).await.unwrap_err();
+                town.settle(&tenants).await;
+                if let Some(made) = tenants.find(&slug).await.unwrap() {
+                    assert_eq!(failpoint, Failpoint::Crash);
+                    assert_eq!(town.count(&made, "customers").await, 1, "{slug}");
+                    tenants.delete(made.id).await.unwrap();
+                    town.settle(&tenants).await;
+                }
+            }
+        }
+    }
+    let (schemas, databases) = prepared(&town).await;
+    let unused = |name: &&String| schemas.iter().chain(&databases).any(|unused| name.ends_with(unused.as_str()));
+    let left: BTreeSet<String> = places(&town).await.iter().filter(|name| !unused(name)).cloned().collect();
+    assert_eq!(left, before);
+}
+
+/// Recorded before they are begun, half-made places are found when they are old enough that
+/// nobody can still be at them.
+#[tokio::test]
+async fn what_a_process_that_died_left_half_made_is_dropped() {
+    let town = Town::start().await;
+    let tenants = town.try_open(warm(1)).await.unwrap();
+    tenants.fill_warm().await.unwrap();
+    let half = prepared(&town).await;
+    let died = "update control.targets set status = 'making', migrated_at = now() - interval '11 minutes' where kind like 'prepared%'";
+    town.control().await.query(died, &[]).await.unwrap();
+    for placement in OWN {
+        let tenant = provision(&tenants, placement.as_str(), placement).await;
+        assert!(!half.0.contains(&*tenant.location.schema) && !half.1.contains(&*tenant.location.database));
+    }
+    let background = tokio::spawn(tenants.clone().run_background());
+    loop {
+        let there = places(&town).await;
+        if half.0.iter().chain(&half.1).all(|name| !there.contains(name)) {
+            break;
+        }
         tokio::task::yield_now().await;
     }
     background.abort();
-    let schemas = |inventory: &[String]| inventory.iter().filter(|line| line.starts_with("schema ")).count();
-    assert_eq!(schemas(&town.inventory().await), schemas(&before) + WARM);
-    let left = "select count(*) from control.targets where status = 'making'";
-    assert_eq!(town.control().await.query(left, &[]).await.unwrap()[0].get::<_, i64>(0), 0);
 }
