@@ -152,16 +152,6 @@ impl Town {
         self.control().await.query(expire, &[]).await.unwrap();
     }
 
-    /// Waits until nobody's statement runs any more: those of dropped requests come to their end.
-    pub(crate) async fn is_quiet(&self) {
-        let busy = "select exists (select from pg_stat_activity
-            where state <> 'idle' and pid <> pg_backend_pid() and starts_with(datname, $1))";
-        let prefix = self.test.databases.home().roles.database("");
-        while self.control().await.query(busy, params![prefix.as_str()]).await.unwrap()[0].get::<_, bool>(0) {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// What a process that died left is taken over until nothing is under way: its sessions may
     /// still be ending.
     pub(crate) async fn settle(&self, tenants: &Tenants) {
