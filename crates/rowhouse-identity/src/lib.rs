@@ -24,7 +24,7 @@ pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use session::{Device, Me, SignIn, Tokens};
-pub use user::{NewUser, UserOut, user_create, user_find_by_email};
+pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
 pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[

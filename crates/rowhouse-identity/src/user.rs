@@ -89,14 +89,23 @@ pub async fn user_create(connection: &SystemConnection, user: &NewUser) -> Resul
     }
 }
 
+/// A person who was looked for by address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundUser {
+    /// Their id.
+    pub id: UserId,
+    /// Whether they may sign in: a person who was deactivated keeps their address.
+    pub active: bool,
+}
+
 /// The person with this address.
 pub async fn user_find_by_email(
     connection: &SystemConnection,
     email: &EmailAddress,
-) -> Result<Option<UserId>, IdentityError> {
-    const FIND: &str = "select id from control.users where email = $1";
+) -> Result<Option<FoundUser>, IdentityError> {
+    const FIND: &str = "select id, active from control.users where email = $1";
     let row = connection.query_opt(FIND, params![email.as_str()]).await?;
-    Ok(row.map(|row| UserId::from_uuid(row.get(0))))
+    Ok(row.map(|row| FoundUser { id: UserId::from_uuid(row.get(0)), active: row.get(1) }))
 }
 
 pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Result<Option<UserOut>, IdentityError> {

@@ -124,7 +124,13 @@ impl ProvisionSaga {
             state.owner_is_new = true;
         }
         if let Some((_, email)) = &state.invite {
-            state.owner = user_find_by_email(control, email).await.map_err(ApiError::from)?;
+            let found = user_find_by_email(control, email).await.map_err(ApiError::from)?;
+            if found.is_some_and(|person| !person.active) {
+                return Err(StepError::Refused(ApiError::conflict(
+                    "The owner's address belongs to a person who was deactivated. Name somebody else.",
+                )));
+            }
+            state.owner = found.map(|person| person.id);
         }
         Ok(StepOutcome::Done)
     }

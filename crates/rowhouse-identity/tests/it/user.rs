@@ -1,6 +1,7 @@
 //! People.
 
-use rowhouse_identity::{NewUser, user_create, user_find_by_email};
+use rowhouse_identity::{FoundUser, NewUser, user_create, user_find_by_email};
+use rowhouse_postgres::params;
 
 use crate::{Ground, email, new_user, refusal};
 
@@ -10,7 +11,11 @@ async fn a_person_is_made_once_and_found_by_address() {
     let connection = ground.control().await;
     let ann = user_create(&connection, &new_user("Ann@Example.com")).await.unwrap();
     assert_eq!(refusal(user_create(&connection, &new_user("ann@example.com")).await), "email taken");
-    assert_eq!(user_find_by_email(&connection, &email("ANN@example.com")).await.unwrap(), Some(ann));
+    let found = user_find_by_email(&connection, &email("ANN@example.com")).await.unwrap();
+    assert_eq!(found, Some(FoundUser { id: ann, active: true }));
+    connection.query("update control.users set active = false where id = $1", params![ann]).await.unwrap();
+    let found = user_find_by_email(&connection, &email("ann@example.com")).await.unwrap();
+    assert_eq!(found, Some(FoundUser { id: ann, active: false }));
     assert_eq!(user_find_by_email(&connection, &email("bob@example.com")).await.unwrap(), None);
 }
 

@@ -156,3 +156,17 @@ async fn a_name_that_was_asked_for_before_it_existed_is_found_at_once_afterwards
     provision(&tenants, "acme", Placement::Pool).await;
     assert!(tenants.find("ACME").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn nobody_who_was_deactivated_becomes_an_owner() {
+    let town = Town::start().await;
+    let tenants = town.open().await;
+    provision(&tenants, "acme", Placement::Pool).await;
+    town.control().await.query("update control.users set active = false", &[]).await.unwrap();
+    let before = town.inventory().await;
+    let owner = ProvisionOwner::Invite("owner@acme.example".parse().unwrap());
+    let refused = tenants.provision(Provision { owner, ..sign_up("globex", Placement::Pool) }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict, "{refused}");
+    assert!(refused.message.contains("deactivated"), "{refused}");
+    assert_eq!(town.inventory().await, before);
+}
