@@ -6,6 +6,7 @@ use rowhouse_types::{ApiError, TenantId};
 use serde_json::Value;
 
 use crate::service::Tenants;
+use crate::tenant::TenantStatus;
 
 /// Everybody who is a member, as one document.
 const MEMBERS: &str = "
@@ -34,9 +35,13 @@ const PUT: &str = "
 
 impl Tenants {
     /// Brings a tenant's members in its data database in step with its memberships. Idempotent;
-    /// to be called after every change of a membership or of a member's name or address.
+    /// to be called after every change of a membership or of a member's name or address. A tenant
+    /// that is gone, or about to be, has none to bring in step.
     pub async fn project_members(&self, tenant: TenantId) -> Result<(), ApiError> {
         let Some(found) = self.find(&tenant.to_string()).await? else { return Ok(()) };
+        if matches!(found.status, TenantStatus::Deleting | TenantStatus::Archived) {
+            return Ok(());
+        }
         let transaction = self.databases.tenant(&found.context(&self.authority)).await?.begin().await?;
         transaction.query(ALONE, params![tenant]).await?;
         let members: Value = {
