@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod deletion;
+mod demo;
 mod fleet;
 mod fleet_targets;
 mod installation;
 mod lifecycle;
+mod members;
 mod phases;
 mod provision;
 mod provision_faults;

@@ -44,6 +44,11 @@ fn copy_directory(from: &Path, to: &Path) {
 
 impl Town {
     pub(crate) async fn start() -> Self {
+        Self::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/workshop")).await
+    }
+
+    /// With another app than the workshop.
+    pub(crate) async fn of(directory: &Path) -> Self {
         let test = TestDatabases::start(&[]).await;
         let (databases, system) = (test.databases.clone(), test.authorities.system.clone());
         migrate_control(&databases, &system.scope("test")).await.unwrap();
@@ -51,7 +56,7 @@ impl Town {
         let key = databases.home().master_key.clone();
         let identity = Identity::open(databases, system, key, audit, IdentitySettings::default()).await.unwrap();
         let app = TempDir::new().unwrap();
-        copy_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/workshop"), app.path());
+        copy_directory(directory, app.path());
         Self { test, identity: Arc::new(identity), app }
     }
 
