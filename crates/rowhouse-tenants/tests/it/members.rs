@@ -31,7 +31,7 @@ async fn paged(town: &Town, tenant: &Tenant, limit: Option<u32>) -> (Vec<rowhous
     let (mut all, mut pages) = (Vec::new(), 0);
     loop {
         let page = MemberPage { after: all.last().copied(), limit };
-        let members = town.identity.members_page(&context, &page).await.unwrap();
+        let members = town.identity.members(&context, &page).await.unwrap();
         if members.is_empty() {
             return (all, pages);
         }
@@ -62,7 +62,7 @@ async fn many_members_are_paged_each_once_in_every_placement() {
     }
     // They share the table with others in pool and schema placement.
     let context = provision(&tenants, "small", Placement::Pool).await.context(&town.test.authorities.tenant);
-    assert_eq!(town.identity.members(&context).await.unwrap().len(), 1);
+    assert_eq!(town.identity.members(&context, &MemberPage::default()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
