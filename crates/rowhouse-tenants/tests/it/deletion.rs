@@ -143,7 +143,7 @@ async fn a_process_that_dies_while_it_deletes_is_followed_by_one_that_goes_on() 
     let other = town.process(quiet()).await;
     for placement in PLACEMENTS {
         for (step, place) in STEPS.into_iter().flat_map(|step| PLACES.map(|place| (step, place))) {
-            let slug = format!("{placement}-{step}-{place}");
+            let slug = format!("killed-{placement}-{step}-{place}");
             let tenant = inhabited(&town, &tenants, &slug, placement).await;
             let before = everything_of(&town, &tenant).await;
             set_failpoint(&format!("delete-{step}-{place}"), &slug, Failpoint::Crash);
@@ -165,7 +165,7 @@ async fn a_deletion_that_fails_stands_until_an_operator_lets_it_go_on() {
     let (town, tenants, neighbours) = neighbourhood().await;
     for placement in PLACEMENTS {
         for (step, place) in STEPS.into_iter().flat_map(|step| PLACES.map(|place| (step, place))) {
-            let slug = format!("{placement}-{step}-{place}");
+            let slug = format!("failed-{placement}-{step}-{place}");
             let tenant = inhabited(&town, &tenants, &slug, placement).await;
             let before = everything_of(&town, &tenant).await;
             set_failpoint(&format!("delete-{step}-{place}"), &slug, Failpoint::Error);
