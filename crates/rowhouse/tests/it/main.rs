@@ -18,4 +18,6 @@ mod pooler;
 mod process;
 mod records;
 mod service;
+mod sql;
+mod sql_source;
 mod terminal;
