@@ -118,6 +118,9 @@ fn tell(report: &FleetReport, done: &str, output: Output) -> ExitCode {
     for (target, error) in &report.failed {
         output.message(&format!("failed: {target}: {error}"));
     }
+    for (target, reason) in &report.drifted {
+        output.message(&format!("drifted: {target}: {reason}"));
+    }
     if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
