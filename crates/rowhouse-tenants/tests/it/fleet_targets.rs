@@ -125,6 +125,42 @@ async fn two_processes_that_migrate_at_once_do_each_target_once() {
     assert_eq!(town.control().await.query(prints, &[]).await.unwrap()[0].get::<_, i64>(0), 1);
 }
 
+/// However long: a backfill of another process may take hours, and is no failure.
+#[tokio::test]
+async fn a_target_that_another_process_is_at_is_waited_for() {
+    const LOCK: &str = "select pg_advisory_lock(hashtextextended('rowhouse migrate ' || $1, 0))";
+    const UNLOCK: &str = "select pg_advisory_unlock(hashtextextended('rowhouse migrate ' || $1, 0))";
+    // Files that run together wait in a transaction first, one that runs alone does not.
+    for (file, sql) in [("0002_once.sql", ONCE), ("0002_applied.sql", "-- rowhouse: no-transaction\nselect 1;")] {
+        let town = Town::start().await;
+        let places = own_places(&town, &town.open().await, 2).await;
+        town.write(&format!("migrations/{file}"), sql);
+        let after = town.open().await;
+        let location = &places[0].location;
+        let holder = town.system(location).await;
+        holder.query(LOCK, params![&*location.schema]).await.unwrap();
+        let mut migration = Box::pin(after.migrate_up(1, &|_| {}));
+        let in_the_way = async {
+            if sql == ONCE {
+                town.wait_for_blocked(location, 1).await;
+                town.wait_for_unblocked(location).await;
+            }
+            // It neither waits in a statement, which would hold up an index that is being built,
+            // nor comes to its end.
+            for _ in 0..20 {
+                town.wait_for_unblocked(location).await;
+            }
+        };
+        tokio::select! {
+            ended = &mut migration => panic!("it did not wait: {ended:?}"),
+            () = in_the_way => {}
+        }
+        holder.query(UNLOCK, params![&*location.schema]).await.unwrap();
+        assert_eq!(told(&migration.await.unwrap()), (2, 1, 0), "{file}");
+        assert_eq!(not_current(&after).await, BTreeMap::new());
+    }
+}
+
 /// Begins a migration and gives it up when so many targets are done, as a process that dies.
 async fn die_after(tenants: &Tenants, targets: usize) {
     let passed = Notify::new();
