@@ -14,6 +14,9 @@ create table customers (
     foreign key (tenant_id, owner_id) references rowhouse.members (tenant_id, user_id) on delete set null (owner_id)
 );
 
+-- What somebody is told who breaks the rule.
+comment on constraint customers_tenant_id_email_key on customers is 'Another customer has this e-mail address.';
+
 create table tickets (
     tenant_id   uuid not null default rowhouse.tenant_id(),
     id          uuid not null default rowhouse.new_id(),

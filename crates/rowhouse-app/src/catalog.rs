@@ -46,6 +46,7 @@ pub(crate) struct Constraint {
     pub(crate) other_schema: Option<String>,
     pub(crate) other_table: Option<String>,
     pub(crate) other_columns: Vec<String>,
+    pub(crate) comment: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +80,8 @@ const CONSTRAINTS: &str = "
                  join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.num order by u.pos),
            pg_get_constraintdef(k.oid), fn.nspname, f.relname,
            array(select a.attname::text from unnest(k.confkey) with ordinality u(num, pos)
-                 join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num order by u.pos)
+                 join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.num order by u.pos),
+           obj_description(k.oid, 'pg_constraint')
     from pg_constraint k
     join pg_class c on c.oid = k.conrelid
     join pg_namespace n on n.oid = c.relnamespace
@@ -130,6 +132,7 @@ impl Catalog {
                 other_schema: row.get(5),
                 other_table: row.get(6),
                 other_columns: row.get(7),
+                comment: row.get(8),
             });
         }
         for row in connection.query(INDEXES, params![schema]).await? {

@@ -13,6 +13,7 @@ use crate::fingerprint::fingerprint;
 use crate::load::App;
 use crate::manifest::{EntitySection, MANIFEST_FILE};
 use crate::model::{AppModel, Column, ColumnKind, ConstraintClass, Entity, Relation, TableConstraint};
+use crate::rule_words::rule_in_words;
 
 /// Columns that the server sets.
 const SERVER_SET: [&str; 3] = ["id", "created_at", "updated_at"];
@@ -113,7 +114,7 @@ impl Compiler<'_> {
             owner: section.owner.clone().or_else(|| there("owner_id")).or_else(|| there("created_by")),
             public: section.public.clone().or_else(|| there("is_public")),
             read_only: section.read_only,
-            constraints: table.constraints.iter().map(compiled_constraint).collect(),
+            constraints: table.constraints.iter().map(|constraint| compiled_constraint(constraint, table)).collect(),
         }
     }
 
@@ -226,7 +227,7 @@ fn compiled_column(column: &TableColumn, table: &Table) -> Column {
     }
 }
 
-fn compiled_constraint(constraint: &Constraint) -> (String, TableConstraint) {
+fn compiled_constraint(constraint: &Constraint, table: &Table) -> (String, TableConstraint) {
     let kind = match constraint.kind {
         'f' => ConstraintClass::ForeignKey,
         'c' => ConstraintClass::Check,
@@ -235,7 +236,13 @@ fn compiled_constraint(constraint: &Constraint) -> (String, TableConstraint) {
     };
     let columns = constraint.columns.iter().filter(|column| *column != "tenant_id").cloned().collect();
     let expression = (kind == ConstraintClass::Check).then(|| constraint.definition.clone());
-    (constraint.name.clone(), TableConstraint { kind, columns, expression })
+    let is_time = |name: &str| {
+        let base = table.column(name).map(|column| column.base.as_str());
+        matches!(base, Some("date" | "time" | "timetz" | "timestamp" | "timestamptz"))
+    };
+    let comment = constraint.comment.clone().filter(|comment| !comment.trim().is_empty());
+    let message = comment.or_else(|| rule_in_words(expression.as_deref()?, is_time));
+    (constraint.name.clone(), TableConstraint { kind, columns, expression, message })
 }
 
 /// `work_orders` gives "Work orders".

@@ -15,6 +15,8 @@ mod lint;
 mod load;
 mod manifest;
 mod model;
+mod rule_expression;
+mod rule_words;
 mod scaffold;
 
 pub use check::{CheckReport, check};

@@ -175,6 +175,9 @@ pub struct TableConstraint {
     pub columns: Vec<String>,
     /// For a check: its expression as PostgreSQL prints it.
     pub expression: Option<String>,
+    /// What to tell a person who broke it: the constraint's comment, else a simple check in words.
+    /// Of one column, it goes on from the column's name.
+    pub message: Option<String>,
 }
 
 /// The class of a constraint.

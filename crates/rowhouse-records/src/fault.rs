@@ -43,29 +43,48 @@ fn of_constraint(violated: &Constraint, entity: &Entity) -> ApiError {
         (None, Some(constraint)) => constraint.columns.clone(),
         (None, None) => Vec::new(),
     };
+    // The developer's comment on the constraint, or a simple rule in words.
+    let own = known.and_then(|constraint| constraint.message.as_deref());
     let each = |code: &'static str, message: &str| {
         columns.iter().map(|column| FieldError::new(column.clone(), code, message)).collect::<Vec<_>>()
     };
     match violated.kind {
         ConstraintKind::Unique => {
             let named = if columns.is_empty() { "value".to_owned() } else { columns.join(", ") };
-            ApiError::conflict(format!("Another record has the same {named} already."))
-                .with_details(each("taken", "is taken"))
+            let message = own.map_or(format!("Another record has the same {named} already."), sentence);
+            ApiError::conflict(message).with_details(each("taken", "is taken"))
         }
         // The constraint of another table: the record is still in use there.
         ConstraintKind::ForeignKey if violated.table != entity.name => ApiError::conflict(format!(
             "The record is still used by {}. Remove or change those first.",
             violated.table.replace('_', " ")
         )),
-        ConstraintKind::ForeignKey => validation(each("not_found", "there is no such record")),
+        ConstraintKind::ForeignKey => validation(each("not_found", own.unwrap_or("there is no such record"))),
         ConstraintKind::NotNull => validation(each("required", "is required")),
         ConstraintKind::Check => {
             let rule = known.filter(|constraint| constraint.kind == ConstraintClass::Check);
             let rule = rule.and_then(|constraint| constraint.expression.as_deref());
-            let message = rule.map_or("is not allowed".to_owned(), |rule| format!("breaks the rule {rule}"));
-            validation(each("not_allowed", &message))
+            let unsaid = || rule.map_or("is not allowed".to_owned(), |rule| format!("breaks the rule {rule}"));
+            let message = own.map_or_else(unsaid, str::to_owned);
+            let mut error = validation(each("not_allowed", &message));
+            // What is said of several fields stands for itself.
+            if let (Some(own), false) = (own, columns.len() == 1) {
+                error.message = sentence(own).into();
+            }
+            error
         }
     }
+}
+
+/// With a capital and a full stop, unless the app's developer ended it otherwise.
+fn sentence(words: &str) -> String {
+    let words = words.trim();
+    let mut letters = words.chars();
+    // A column's name stays as it is.
+    let is_name = words.split_whitespace().next().is_some_and(|word| word.contains('_'));
+    let first = letters.next().filter(|_| !is_name).map(|first| first.to_uppercase().collect::<String>());
+    let begun = first.map_or(words.to_owned(), |first| first + letters.as_str());
+    if begun.ends_with(['.', '!', '?']) { begun } else { begun + "." }
 }
 
 fn validation(faults: Vec<FieldError>) -> ApiError {

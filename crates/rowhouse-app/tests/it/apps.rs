@@ -49,6 +49,32 @@ async fn the_catalog_becomes_the_model() {
 }
 
 #[tokio::test]
+async fn constraints_have_words_for_whoever_breaks_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("desk");
+    scaffold(&target).unwrap();
+    let more = "
+        alter table tickets
+            add column priority integer check (priority between 1 and 5),
+            add column code text check (upper(code) = code),
+            add constraint subject_is_not_body check (subject <> body);
+        comment on constraint tickets_code_check on tickets is 'must be in capitals';";
+    std::fs::write(target.join("migrations/0002_words.sql"), more).unwrap();
+    let report = passes(&target).await;
+    let told = |entity: &str, name: &str| report.model.entities[entity].constraints[name].message.clone();
+    assert_eq!(
+        told("customers", "customers_tenant_id_email_key").as_deref(),
+        Some("Another customer has this e-mail address.")
+    );
+    assert_eq!(told("tickets", "tickets_subject_check").as_deref(), Some("must have 1 to 200 characters"));
+    assert_eq!(told("tickets", "tickets_status_check").as_deref(), Some("must be one of open, waiting, closed"));
+    assert_eq!(told("tickets", "tickets_priority_check").as_deref(), Some("must be between 1 and 5"));
+    assert_eq!(told("tickets", "tickets_code_check").as_deref(), Some("must be in capitals"));
+    assert_eq!(told("tickets", "subject_is_not_body").as_deref(), Some("subject must not be the same as body"));
+    assert_eq!(told("tickets", "tickets_tenant_id_customer_id_fkey"), None);
+}
+
+#[tokio::test]
 async fn the_scaffold_passes_the_check_and_refuses_a_directory_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("desk");

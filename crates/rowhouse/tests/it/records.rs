@@ -133,6 +133,78 @@ async fn faults_of_a_body_are_told_by_field() {
 }
 
 #[tokio::test]
+async fn a_broken_constraint_is_told_in_words() {
+    let caller = fresh("words").await;
+    for (path, body, status, message) in [
+        ("leads", json!({ "full_name": "x", "monthly_bill": -1 }), 422, "monthly_bill: must be at least 0"),
+        ("leads", json!({ "full_name": "" }), 422, "full_name: must have 1 to 200 characters"),
+        (
+            "leads",
+            json!({ "full_name": "x", "lost_reason": "price" }),
+            422,
+            "lost_reason is only allowed if status is lost.",
+        ),
+        (
+            "campaigns",
+            json!({ "name": "x", "starts_on": "2026-02-01", "ends_on": "2026-01-01" }),
+            422,
+            "ends_on must not be before starts_on.",
+        ),
+        ("people", json!({ "full_name": "x", "email": "at home" }), 422, "email: must contain @"),
+        ("leads", json!({}), 422, "full_name: is required"),
+        (
+            "leads",
+            json!({ "full_name": "x", "campaign_id": "01900000-0000-7000-8000-000000000000" }),
+            422,
+            "campaign_id: there is no such record",
+        ),
+    ] {
+        let answer = caller.post(&format!("/api/{path}"), &body).await;
+        assert_eq!((answer.status.as_u16(), answer.text("/error/message").as_str()), (status, message), "{body}");
+    }
+    let dates = json!({ "name": "x", "starts_on": "2026-02-01", "ends_on": "2026-01-01" });
+    let dates = caller.post("/api/campaigns", &dates).await;
+    let fields: Vec<&str> = dates.body["error"]["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| fault["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(fields, ["ends_on", "starts_on"], "{}", dates.body);
+}
+
+#[tokio::test]
+async fn the_developers_comment_on_a_constraint_is_what_a_person_reads() {
+    let directory = crate::service::temporary();
+    let app = directory.path().join("desk");
+    let made = crate::service::rowhouse(directory.path()).args(["app", "new"]).arg(&app).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let comments = "
+        comment on constraint customers_name_check on customers is 'must be a name to call somebody by';
+        comment on constraint tickets_tenant_id_customer_id_fkey on tickets is 'is not a customer of yours';";
+    std::fs::write(app.join("migrations/0002_comments.sql"), comments).unwrap();
+    let service = Service::start(app.to_str().unwrap());
+    let caller = service.owner(&ACME).await;
+    let named = caller.post("/api/customers", &json!({ "name": "" })).await;
+    assert_eq!(named.text("/error/message"), "name: must be a name to call somebody by");
+    assert_eq!(named.body["error"]["details"][0]["field"], "name");
+    let nobody = json!({ "subject": "x", "customer_id": "01900000-0000-7000-8000-000000000000" });
+    let nobody = caller.post("/api/tickets", &nobody).await;
+    assert_eq!(
+        (nobody.status.as_u16(), nobody.text("/error/message").as_str()),
+        (422, "customer_id: is not a customer of yours")
+    );
+    let body = json!({ "name": "Ann", "email": "ann@words.example" });
+    assert_eq!(caller.post("/api/customers", &body).await.status, 201);
+    let again = caller.post("/api/customers", &body).await;
+    assert_eq!(
+        (again.status.as_u16(), again.text("/error/message").as_str()),
+        (409, "Another customer has this e-mail address.")
+    );
+    assert_eq!(again.body["error"]["details"][0]["field"], "email");
+}
+
+#[tokio::test]
 async fn unique_values_and_records_in_use_are_conflicts() {
     let caller = fresh("conflicts").await;
     let body = json!({ "name": "Twice" });
