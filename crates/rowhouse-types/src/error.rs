@@ -37,12 +37,16 @@ pub enum ErrorCode {
     PreconditionFailed,
     /// 413: the body is larger than allowed.
     PayloadTooLarge,
+    /// 414: the URL is longer than can be read.
+    UriTooLong,
     /// 415: the body is of a type that is not understood.
     UnsupportedMediaType,
     /// 422: well-formed, but some values are not allowed.
     ValidationFailed,
     /// 429: too many requests.
     RateLimited,
+    /// 431: the headers are more than can be read.
+    HeadersTooLarge,
     /// 500: a fault of Rowhouse, never of the request.
     Internal,
     /// 503: the database, or something else needed, cannot be reached now.
@@ -53,7 +57,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
         Self::PlanLimitReached,
@@ -67,9 +71,11 @@ impl ErrorCode {
         Self::Conflict,
         Self::PreconditionFailed,
         Self::PayloadTooLarge,
+        Self::UriTooLong,
         Self::UnsupportedMediaType,
         Self::ValidationFailed,
         Self::RateLimited,
+        Self::HeadersTooLarge,
         Self::Internal,
         Self::Unavailable,
         Self::Timeout,
@@ -91,9 +97,11 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge => 413,
+            Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
             Self::ValidationFailed => 422,
             Self::RateLimited => 429,
+            Self::HeadersTooLarge => 431,
             Self::Internal => 500,
             Self::Unavailable => 503,
             Self::Timeout => 504,
@@ -116,9 +124,11 @@ impl ErrorCode {
             Self::Conflict => "conflict",
             Self::PreconditionFailed => "precondition_failed",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::UriTooLong => "uri_too_long",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::ValidationFailed => "validation_failed",
             Self::RateLimited => "rate_limited",
+            Self::HeadersTooLarge => "headers_too_large",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
