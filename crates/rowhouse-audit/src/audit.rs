@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, TenantContext};
-use rowhouse_types::UserId;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::actor::Actor;
 use crate::alert::{self, Alert, AlertFilter};
 use crate::entry::{self, AuditEntry, EntryFilter, RecordedEntry};
 use crate::event::{self, EventFilter, RecordedEvent, SecurityEvent};
@@ -45,8 +45,8 @@ impl Audit {
         self.push(Line::Event(Box::new(event.bounded())));
     }
 
-    /// Records a line of the audit log that is not part of a transaction. Where there is one,
-    /// [`AuditEntry::write`] makes the deed and its record one.
+    /// Records a line of the audit log of what changes nothing: it may be lost under load. A deed
+    /// that changes something is recorded by [`AuditEntry::write`], in its own transaction.
     pub fn log(&self, entry: AuditEntry) {
         self.push(Line::Entry(Box::new(entry)));
     }
@@ -119,12 +119,12 @@ impl Audit {
 
     /// An operator takes note of an alert; its subject's next burst raises a new one. Gives
     /// whether there was such an open alert.
-    pub async fn acknowledge_alert(&self, alert: Uuid, operator: UserId) -> DatabaseResult<bool> {
+    pub async fn acknowledge_alert(&self, alert: Uuid, operator: &Actor) -> DatabaseResult<bool> {
         let mut connection = self.control("acknowledge an alert").await?;
         connection.begin().await?;
         let was_open = alert::acknowledge(&connection, alert).await?;
         if was_open {
-            AuditEntry::by_operator(operator, "acknowledge_alert").on("alert", alert).write(&connection).await?;
+            operator.did("acknowledge_alert").on("alert", alert).write(&connection).await?;
         }
         connection.commit().await?;
         Ok(was_open)

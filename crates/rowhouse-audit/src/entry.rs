@@ -2,44 +2,28 @@
 
 use chrono::{DateTime, Utc};
 use rowhouse_postgres::{DatabaseResult, Row, SystemConnection, TenantConnection, params};
-use rowhouse_types::{TenantId, UserId};
+use rowhouse_types::TenantId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::actor::Actor;
 use crate::event::page_limit;
-use crate::text::{NAME_LENGTH_MAX, TEXT_LENGTH_MAX, bounded, bounded_json};
+use crate::text::{TEXT_LENGTH_MAX, bounded, bounded_json};
 
-/// One line, before it is written.
+/// One line, before it is written: [`Actor::did`] begins it.
 #[derive(Debug, Clone)]
 pub struct AuditEntry {
-    actor_kind: &'static str,
-    actor: Option<UserId>,
+    actor: Actor,
     action: &'static str,
     target: Option<String>,
     tenant: Option<TenantId>,
-    request_id: Option<String>,
     details: Value,
 }
 
 impl AuditEntry {
-    fn new(actor_kind: &'static str, actor: Option<UserId>, action: &'static str) -> Self {
-        Self { actor_kind, actor, action, target: None, tenant: None, request_id: None, details: json!({}) }
-    }
-
-    /// Something an operator did.
-    pub fn by_operator(operator: UserId, action: &'static str) -> Self {
-        Self::new("operator", Some(operator), action)
-    }
-
-    /// Something a person did.
-    pub fn by_user(user: UserId, action: &'static str) -> Self {
-        Self::new("user", Some(user), action)
-    }
-
-    /// Something the system or its command line did.
-    pub fn by_system(action: &'static str) -> Self {
-        Self::new("system", None, action)
+    pub(crate) fn new(actor: Actor, action: &'static str) -> Self {
+        Self { actor, action, target: None, tenant: None, details: json!({}) }
     }
 
     /// Names what it was done to, by kind and id: `alert:018f…`.
@@ -53,13 +37,6 @@ impl AuditEntry {
     #[must_use]
     pub fn on_tenant(mut self, tenant: TenantId) -> Self {
         self.tenant = Some(tenant);
-        self
-    }
-
-    /// Names the request that it was part of.
-    #[must_use]
-    pub fn in_request(mut self, request_id: &str) -> Self {
-        self.request_id = Some(bounded(request_id, NAME_LENGTH_MAX));
         self
     }
 
@@ -81,12 +58,12 @@ impl AuditEntry {
         json!({
             "id": id,
             "age_seconds": age_seconds,
-            "actor_kind": self.actor_kind,
-            "actor_id": self.actor,
+            "actor_kind": self.actor.kind,
+            "actor_id": self.actor.id,
             "action": self.action,
             "target": self.target,
             "tenant_id": self.tenant,
-            "request_id": self.request_id,
+            "request_id": self.actor.request_id,
             "details": self.details,
         })
     }

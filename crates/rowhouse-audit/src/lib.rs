@@ -4,6 +4,7 @@
 //! kept is counted in a metric. **Invariant:** a tenant reads its own lines only, under the same
 //! policies as its records.
 
+mod actor;
 mod alert;
 mod audit;
 mod entry;
@@ -11,6 +12,7 @@ mod event;
 mod text;
 mod writer;
 
+pub use actor::Actor;
 pub use alert::{Alert, AlertFilter};
 pub use audit::Audit;
 pub use entry::{AuditEntry, EntryFilter, RecordedEntry, audit_write};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rowhouse_audit::{AuditEntry, SecurityEventKind};
+use rowhouse_audit::{Actor, SecurityEventKind};
 use rowhouse_postgres::{ConstraintKind, DatabaseError, params};
 use rowhouse_types::{EmailAddress, SessionId, UserId};
 use secrecy::SecretString;
@@ -115,7 +115,7 @@ impl Identity {
             }
             Err(error) => return Err(error.into()),
         }
-        AuditEntry::by_system("create_operator").on("operator", id).write(&connection).await?;
+        Actor::system().did("create_operator").on("operator", id).write(&connection).await?;
         connection.commit().await?;
         Ok(id)
     }

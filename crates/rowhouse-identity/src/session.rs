@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use rowhouse_audit::{SecurityEvent, SecurityEventKind};
+use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
 use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{EmailAddress, SessionId, TenantId, UserId};
 use secrecy::SecretString;
@@ -246,12 +246,15 @@ impl Identity {
         const INSERT: &str = "
             insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at)
             values ($1, $2, $3, 'rowhouse token', to_timestamp($4::bigint))";
-        let connection = self.control("make a developer's token").await?;
+        let mut connection = self.control("make a developer's token").await?;
         let user_out = user_get(&connection, user).await?.ok_or(IdentityError::NotAMember)?;
         let org = choose_tenant(&connection, user, Some(&tenant.to_string())).await?;
         let session = SessionId::generate();
         let ends = chrono::Utc::now().timestamp() + seconds;
+        connection.begin().await?;
         connection.query(INSERT, params![session, user, tenant, ends]).await?;
+        Actor::system().did("create_developer_token").on("user", user).on_tenant(tenant).write(&connection).await?;
+        connection.commit().await?;
         self.keys.sign_access(user, &user_out.email, session, org, seconds)
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use rowhouse_audit::{SecurityEvent, SecurityEventKind};
-use rowhouse_identity::{Claims, OperatorClaims, OperatorRole};
+use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
+use rowhouse_identity::{Claims, OperatorRole};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
@@ -27,7 +27,8 @@ pub(crate) struct Person {
 
 /// An operator of the service.
 pub(crate) struct Operator {
-    pub(crate) claims: Arc<OperatorClaims>,
+    /// As the audit log names them, with this request.
+    pub(crate) actor: Actor,
 }
 
 /// A member at work in a tenant: the proof that the gate let the request through.
@@ -79,8 +80,13 @@ impl FromRequestParts<ServerState> for Operator {
                 "Operators of the role support may look, but not change.",
             )));
         }
-        Ok(Self { claims })
+        Ok(Self { actor: Actor::operator(claims.operator).in_request(&facts(parts).request_id) })
     }
+}
+
+/// Somebody whom a public route makes a person: who signs up.
+pub(crate) fn visitor(parts: &Parts) -> Actor {
+    Actor::visitor().in_request(&facts(parts).request_id)
 }
 
 impl FromRequestParts<ServerState> for Member {

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rowhouse_audit::Actor;
 use rowhouse_jobs::{ListSagas, Saga, SagaFailure, StepError, StepOutcome};
 use rowhouse_postgres::{DatabaseResult, SystemConnection, params, quote_identifier};
 use rowhouse_types::{ApiError, Slug, TenantId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::provision_saga::{Place, Shared, upgrade};
 use crate::service::Tenants;
@@ -25,12 +27,17 @@ const SWEEP_AFTER: Duration = Duration::from_secs(30);
 const KEPT: &[&str] = &["sagas", "targets", "security_events", "alerts", "audit_log"];
 
 impl Tenants {
+    /// [`Self::delete_by`] the system itself.
+    pub async fn delete(self: &Arc<Self>, id: TenantId) -> Result<(), ApiError> {
+        self.delete_by(&Actor::system(), id).await
+    }
+
     /// Deletes a tenant and everything of it. Its id and slug stay taken.
     ///
     /// # Errors
     /// Not found; a conflict if it is being set up or deleted already. If a step fails, the
     /// tenant is closed and the operation goes on by itself.
-    pub async fn delete(self: &Arc<Self>, id: TenantId) -> Result<(), ApiError> {
+    pub async fn delete_by(self: &Arc<Self>, actor: &Actor, id: TenantId) -> Result<(), ApiError> {
         let tenant = self.find(&id.to_string()).await?.ok_or_else(ApiError::not_found)?;
         match tenant.status {
             TenantStatus::Active | TenantStatus::Suspended => {}
@@ -42,6 +49,7 @@ impl Tenants {
             slug: tenant.slug.clone(),
             placement: tenant.placement,
             place: Place::of(&tenant.location),
+            by: Some(actor.clone()),
         };
         let saga = DeleteSaga::new(self);
         let outcome = self.drive(saga, &tenant.slug, id, state).await;
@@ -70,6 +78,10 @@ pub(crate) struct DeleteState {
     slug: Slug,
     placement: Placement,
     place: Place,
+    /// Who deletes it. The first step writes it to the audit log and is recorded with the saga
+    /// itself, so whoever takes the saga over has nothing more to tell.
+    #[serde(skip)]
+    by: Option<Actor>,
 }
 
 pub(crate) struct DeleteSaga {
@@ -81,12 +93,16 @@ impl DeleteSaga {
         Self { shared: Arc::downgrade(tenants) }
     }
 
-    async fn close(state: &DeleteState, control: &SystemConnection) -> Result<StepOutcome, StepError> {
+    async fn close(state: &mut DeleteState, control: &SystemConnection) -> Result<StepOutcome, StepError> {
         const CLOSE: &str = "
             update control.tenants set status = 'deleting', updated_at = now()
             where id = $1 and status in ('active', 'suspended', 'deleting') returning 1";
         if control.query_opt(CLOSE, params![state.tenant]).await?.is_none() {
             return Err(StepError::Refused(ApiError::conflict("The tenant is being set up, or is gone already.")));
+        }
+        if let Some(actor) = state.by.take() {
+            let details = json!({ "slug": state.slug, "placement": state.placement });
+            actor.did("delete_tenant").on_tenant(state.tenant).with_details(details).write(control).await?;
         }
         Ok(StepOutcome::Done)
     }

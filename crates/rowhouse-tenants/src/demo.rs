@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use rowhouse_audit::Actor;
 use rowhouse_postgres::{DatabaseResult, params};
 use rowhouse_types::{ApiError, EmailAddress, ErrorCode, Slug};
+use serde_json::json;
 
 use crate::provision::{Provision, ProvisionOwner};
 use crate::service::Tenants;
@@ -111,7 +113,12 @@ impl Tenants {
         })?;
         transaction.commit().await?;
         let rows = i32::try_from(rows).unwrap_or(i32::MAX).max(1);
-        self.control("record demo rows").await?.query(RECORD, params![tenant.id, rows]).await?;
+        let mut control = self.control("record demo rows").await?;
+        control.begin().await?;
+        control.query(RECORD, params![tenant.id, rows]).await?;
+        let entry = Actor::system().did("seed_tenant").on_tenant(tenant.id);
+        entry.with_details(json!({ "rows": rows })).write(&control).await?;
+        control.commit().await?;
         Ok(())
     }
 

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use rowhouse_audit::Actor;
 use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, ledgers};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::service::{Tenants, TenantsError};
 use crate::target::{
@@ -201,6 +203,7 @@ impl Tenants {
             return Ok(report);
         }
         self.refuse_leaks().await?;
+        self.log_begin("migrate_up", json!({ "targets": behind.len() })).await?;
         self.drop_stale_places().await?;
         let (meter, mut tried) = (Meter::new(progress), HashSet::new());
         // Until none is left that was not tried: a process of the release before may still be
@@ -216,6 +219,13 @@ impl Tenants {
             self.reload().await?;
         }
         Ok(report)
+    }
+
+    /// Tells the audit log what begins: the work is many transactions in many databases, and what
+    /// became of each target stands in the registry.
+    async fn log_begin(&self, action: &'static str, mut details: Value) -> DatabaseResult<()> {
+        details["release"] = json!(self.app.release());
+        Actor::system().did(action).with_details(details).write(&self.control("record a migration").await?).await
     }
 
     async fn migrate_targets(
@@ -286,6 +296,7 @@ impl Tenants {
         let location = self.databases.pool_location();
         let behind = self.behind_with_pool(true).await?;
         let Some(target) = behind.into_iter().find(|target| target.location == location) else { return Ok(()) };
+        self.log_begin("migrate_pool", json!({})).await?;
         let meter = Meter::new(&|_| {});
         let migrated = self.migrate_piece(vec![target], &meter).await?;
         self.databases.forget_statements();
@@ -433,6 +444,7 @@ impl Tenants {
         };
         let all = targets_count(&self.control("count targets").await?, self.version()).await?.0;
         report.current = all.saturating_sub(targets.len());
+        self.log_begin("migrate_down", json!({ "migration": name, "targets": targets.len() })).await?;
         let work = targets.into_iter().map(|target| self.revert_target(target, migration));
         let mut outcomes = futures_util::stream::iter(work).buffer_unordered(self.at_a_time(self.settings.parallel));
         while let Some(outcome) = outcomes.next().await {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use rowhouse_audit::{Actor, AuditEntry};
 use rowhouse_postgres::{DatabaseResult, params};
 use rowhouse_types::{ApiError, PER_PAGE_DEFAULT, TenantId};
+use serde_json::json;
 
 use crate::service::Tenants;
 use crate::tenant::{Placement, TENANT_COLUMNS, Tenant, TenantStatus};
@@ -63,29 +65,55 @@ impl Tenants {
         Ok(TenantPage { tenants, next })
     }
 
-    /// Refuses a tenant's requests from now on.
+    /// [`Self::suspend_by`] the system itself, for no reason that is told.
+    pub async fn suspend(&self, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
+        self.suspend_by(&Actor::system(), id, "").await
+    }
+
+    /// Refuses a tenant's requests from now on. The reason is kept with the tenant and in the
+    /// audit log.
     ///
     /// # Errors
     /// A conflict unless it is active or suspended already.
-    pub async fn suspend(&self, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
-        self.change_status(id, TenantStatus::Active, TenantStatus::Suspended).await
+    pub async fn suspend_by(&self, actor: &Actor, id: TenantId, reason: &str) -> Result<Arc<Tenant>, ApiError> {
+        let details = if reason.is_empty() { json!({}) } else { json!({ "reason": reason }) };
+        let entry = actor.did("suspend_tenant").with_details(details);
+        self.change_status(id, TenantStatus::Active, TenantStatus::Suspended, reason, entry).await
+    }
+
+    /// [`Self::reactivate_by`] the system itself.
+    pub async fn reactivate(&self, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
+        self.reactivate_by(&Actor::system(), id).await
     }
 
     /// Serves a suspended tenant again.
     ///
     /// # Errors
     /// A conflict unless it is suspended or active already.
-    pub async fn reactivate(&self, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
-        self.change_status(id, TenantStatus::Suspended, TenantStatus::Active).await
+    pub async fn reactivate_by(&self, actor: &Actor, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
+        let entry = actor.did("reactivate_tenant");
+        self.change_status(id, TenantStatus::Suspended, TenantStatus::Active, "", entry).await
     }
 
-    async fn change_status(&self, id: TenantId, from: TenantStatus, to: TenantStatus) -> Result<Arc<Tenant>, ApiError> {
-        const CHANGE: &str =
-            "update control.tenants set status = $3, updated_at = now() where id = $1 and status = $2 returning slug";
-        let changed = {
-            let control = self.control("change a tenant's status").await?;
-            control.query_opt(CHANGE, params![id, from.as_str(), to.as_str()]).await?
-        };
+    async fn change_status(
+        &self,
+        id: TenantId,
+        from: TenantStatus,
+        to: TenantStatus,
+        reason: &str,
+        entry: AuditEntry,
+    ) -> Result<Arc<Tenant>, ApiError> {
+        const CHANGE: &str = "
+            update control.tenants set status = $3, status_reason = $4, updated_at = now()
+            where id = $1 and status = $2 returning slug";
+        let mut control = self.control("change a tenant's status").await?;
+        control.begin().await?;
+        let changed = control.query_opt(CHANGE, params![id, from.as_str(), to.as_str(), reason]).await?;
+        if changed.is_some() {
+            entry.on_tenant(id).write(&control).await?;
+        }
+        control.commit().await?;
+        drop(control);
         // Also if nothing changed: whoever was refused should see why, not what was remembered.
         let slug = changed.as_ref().map_or("", |row| row.get(0));
         self.registry.forget(id, slug).await;

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rowhouse_app::{App, AppError, completion_sql, fingerprint};
+use rowhouse_audit::Actor;
 use rowhouse_postgres::{
     AppliedMigration, CONTROL_TARGET, DatabaseError, DatabaseResult, Databases, Migration, MigrationError,
     MigrationSet, PLATFORM_TARGET, SHARED_TARGET, SystemConnection, SystemScope, applied_migrations, apply_migrations,
     migration_preamble,
 };
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use crate::target::{Fingerprint, Target, TargetKind, target_get, targets_put};
@@ -22,7 +24,7 @@ pub async fn migrate_control(databases: &Databases, scope: &SystemScope) -> Resu
     let mut connection = databases.control(scope).await.map_err(|error| failed("(connect)", error))?;
     let set = control_set(databases);
     let applied = apply_migrations(&mut connection, &set, CONTROL_TARGET, PROGRAM).await?;
-    record_control(databases, &connection, &applied).await.map_err(|error| failed("(fingerprint)", error))?;
+    record_control(databases, &mut connection, &applied).await.map_err(|error| failed("(fingerprint)", error))?;
     Ok(applied)
 }
 
@@ -39,7 +41,7 @@ pub(crate) fn control_set(databases: &Databases) -> MigrationSet {
 
 async fn record_control(
     databases: &Databases,
-    connection: &SystemConnection,
+    connection: &mut SystemConnection,
     applied: &[String],
 ) -> DatabaseResult<()> {
     let location = databases.control_location();
@@ -50,7 +52,12 @@ async fn record_control(
     }
     let own = fingerprint(connection, &location.schema).await?;
     let fingerprint = Fingerprint { own, shared: String::new() };
-    targets_put(connection, &[Target::new(location, TargetKind::Control, &version, fingerprint)]).await
+    // What tells of a migration is made by the first one, so they are not one transaction.
+    connection.begin().await?;
+    targets_put(connection, &[Target::new(location, TargetKind::Control, &version, fingerprint)]).await?;
+    let details = json!({ "program": PROGRAM, "applied": applied });
+    Actor::system().did("migrate_control").with_details(details).write(connection).await?;
+    connection.commit().await
 }
 
 /// Files that were changed after they were applied: what stands there is not what the app says.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use rowhouse_audit::Actor;
 use rowhouse_identity::{InvitationToken, NewUser};
 use rowhouse_postgres::{DatabaseResult, params};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, InvitationId, Slug, TenantId, UserId};
@@ -68,14 +69,20 @@ pub struct Provisioned {
 }
 
 impl Tenants {
+    /// [`Self::provision_by`] the system itself.
+    pub async fn provision(self: &Arc<Self>, provision: Provision) -> Result<Provisioned, ApiError> {
+        self.provision_by(&Actor::system(), provision).await
+    }
+
     /// Makes a tenant and everything it needs, or nothing. A slug that nobody chose is made free.
     ///
     /// # Errors
     /// A conflict if the address is taken, or the slug: then with one that is free.
-    pub async fn provision(self: &Arc<Self>, provision: Provision) -> Result<Provisioned, ApiError> {
+    pub async fn provision_by(self: &Arc<Self>, actor: &Actor, provision: Provision) -> Result<Provisioned, ApiError> {
         let started = Instant::now();
         let (placement, chosen) = (provision.placement, provision.slug.is_some());
         let mut state = self.first_state(provision)?;
+        state.by = Some(actor.clone());
         let mut attempt = 1;
         let done = loop {
             let (slug, tenant, mut again) = (state.slug.clone(), state.tenant, state.clone());

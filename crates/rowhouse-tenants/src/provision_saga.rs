@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Weak};
 
+use rowhouse_audit::{Actor, AuditEntry};
 use rowhouse_identity::{NewUser, invitation_create, membership_create, user_create, user_find_by_email};
 use rowhouse_jobs::{Saga, StepError, StepOutcome};
 use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, params};
@@ -50,6 +51,10 @@ pub(crate) struct ProvisionState {
     #[serde(skip)]
     pub(crate) new_owner: Option<NewUser>,
     owner_is_new: bool,
+    /// Who makes the tenant. The first step writes it to the audit log and is recorded with the
+    /// saga itself, so whoever takes the saga over has nothing more to tell.
+    #[serde(skip)]
+    pub(crate) by: Option<Actor>,
     pub(crate) invite: Option<(InvitationId, EmailAddress)>,
     place: Option<Place>,
 }
@@ -84,6 +89,7 @@ impl ProvisionState {
             owner: None,
             new_owner: None,
             owner_is_new: false,
+            by: None,
             invite: None,
             place: None,
         }
@@ -131,6 +137,9 @@ impl ProvisionSaga {
                 )));
             }
             state.owner = found.map(|person| person.id);
+        }
+        if let Some(actor) = state.by.take() {
+            created(actor, state).write(control).await?;
         }
         Ok(StepOutcome::Done)
     }
@@ -275,6 +284,17 @@ impl Saga for ProvisionSaga {
     }
 }
 
+/// The line of the audit log about a tenant that is made. Who signs up with it does it themselves.
+fn created(actor: Actor, state: &ProvisionState) -> AuditEntry {
+    let actor = match state.owner.filter(|_| state.owner_is_new) {
+        Some(owner) => actor.become_user(owner),
+        None => actor,
+    };
+    let (slug, plan, placement) = (&state.slug, &state.plan, state.placement);
+    let details = json!({ "slug": slug, "plan": plan, "placement": placement });
+    actor.did("create_tenant").on_tenant(state.tenant).with_details(details)
+}
+
 async fn undo_activate(state: &ProvisionState, control: &SystemConnection) -> DatabaseResult<()> {
     control.query("delete from control.memberships where tenant_id = $1", params![state.tenant]).await?;
     control.query("delete from control.invitations where tenant_id = $1", params![state.tenant]).await?;
@@ -285,7 +305,10 @@ async fn undo_reserve(state: &ProvisionState, control: &SystemConnection) -> Dat
     const PERSON: &str = "
         delete from control.users u where u.id = $1
         and not exists (select 1 from control.memberships m where m.user_id = u.id)";
-    control.query("delete from control.tenants where id = $1", params![state.tenant]).await?;
+    if control.execute("delete from control.tenants where id = $1", params![state.tenant]).await? > 0 {
+        // Its line in the audit log stays: it was begun, and this is what became of it.
+        Actor::system().did("undo_create_tenant").on_tenant(state.tenant).write(control).await?;
+    }
     if let Some(user) = state.owner.filter(|_| state.owner_is_new) {
         control.query(PERSON, params![user]).await?;
     }

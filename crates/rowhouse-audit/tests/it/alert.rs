@@ -1,6 +1,6 @@
 //! Alerts on repeated attempts to reach other tenants.
 
-use rowhouse_audit::{Alert, AlertFilter, Audit, EntryFilter, SecurityEvent, SecurityEventKind};
+use rowhouse_audit::{Actor, Alert, AlertFilter, Audit, EntryFilter, SecurityEvent, SecurityEventKind};
 use rowhouse_postgres::params;
 use rowhouse_types::{TenantId, UserId};
 
@@ -121,15 +121,19 @@ async fn several_processes_agree_on_one_alert() {
 async fn an_acknowledged_alert_stays_and_the_next_burst_raises_a_new_one() {
     let ground = Ground::start().await;
     let (user, operator) = (UserId::generate(), UserId::generate());
+    let by = Actor::operator(operator).in_request("req-7");
     let attempt = attempt(user, TenantId::generate());
     ground.record(&attempt, 6).await;
     let alert = ground.all_alerts().await.remove(0);
-    assert!(ground.audit.acknowledge_alert(alert.id, operator).await.unwrap());
-    assert!(!ground.audit.acknowledge_alert(alert.id, operator).await.unwrap(), "it is taken note of once");
+    assert!(ground.audit.acknowledge_alert(alert.id, &by).await.unwrap());
+    assert!(!ground.audit.acknowledge_alert(alert.id, &by).await.unwrap(), "it is taken note of once");
     let written = ground.audit.entries(&EntryFilter::default()).await.unwrap();
     let [entry] = written.as_slice() else { panic!("{written:?}") };
     assert_eq!((entry.action.as_str(), entry.actor_id), ("acknowledge_alert", Some(operator.uuid())));
-    assert_eq!(entry.target, Some(format!("alert:{}", alert.id)));
+    assert_eq!(
+        (entry.target.clone(), entry.request_id.as_deref()),
+        (Some(format!("alert:{}", alert.id)), Some("req-7"))
+    );
     let open = AlertFilter { open: true, ..AlertFilter::default() };
     assert!(ground.audit.alerts(&open).await.unwrap().is_empty());
     ground.record(&attempt, 6).await;

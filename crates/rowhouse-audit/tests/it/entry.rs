@@ -1,6 +1,6 @@
 //! The audit log.
 
-use rowhouse_audit::{AuditEntry, EntryFilter, audit_write};
+use rowhouse_audit::{Actor, EntryFilter, audit_write};
 use rowhouse_types::{TenantId, UserId};
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::Ground;
 async fn a_line_is_part_of_the_transaction_that_it_tells_of() {
     let ground = Ground::start().await;
     let mut connection = ground.control().await;
-    let entry = AuditEntry::by_operator(UserId::generate(), "suspend_tenant");
+    let entry = Actor::operator(UserId::generate()).did("suspend_tenant");
     connection.begin().await.unwrap();
     audit_write(&connection, &entry).await.unwrap();
     connection.rollback().await.unwrap();
@@ -25,13 +25,14 @@ async fn a_line_is_part_of_the_transaction_that_it_tells_of() {
 async fn a_line_says_who_did_what_to_what() {
     let ground = Ground::start().await;
     let (user, tenant) = (UserId::generate(), TenantId::generate());
-    let entry = AuditEntry::by_user(user, "invite_member")
+    let entry = Actor::user(user)
+        .in_request("req-9")
+        .did("invite_member")
         .on("invitation", "7\0")
         .on_tenant(tenant)
-        .in_request("req-9")
         .with_details(json!({ "role": "viewer" }));
     ground.audit.log(entry);
-    ground.audit.log(AuditEntry::by_system("migrate"));
+    ground.audit.log(Actor::system().did("migrate"));
     ground.audit.flush().await;
     let lines = ground.audit.entries(&EntryFilter::default()).await.unwrap();
     let [system, line] = lines.as_slice() else { panic!("{lines:?}") };
@@ -47,7 +48,7 @@ async fn the_log_is_listed_page_by_page_and_a_tenant_reads_its_own_lines_without
     let ground = Ground::start().await;
     let (acme, globex) = (TenantId::generate(), TenantId::generate());
     for tenant in [acme, globex, acme] {
-        ground.audit.log(AuditEntry::by_system("migrate").on_tenant(tenant).with_details(json!({ "cluster": "home" })));
+        ground.audit.log(Actor::system().did("migrate").on_tenant(tenant).with_details(json!({ "cluster": "home" })));
     }
     ground.audit.flush().await;
     let first = ground.audit.entries(&EntryFilter { limit: Some(2), ..EntryFilter::default() }).await.unwrap();
@@ -59,4 +60,18 @@ async fn the_log_is_listed_page_by_page_and_a_tenant_reads_its_own_lines_without
     let own = ground.audit.entries_of(&ground.context(acme), &filter).await.unwrap();
     assert_eq!(own.iter().map(|entry| entry.tenant_id).collect::<Vec<_>>(), [Some(acme.uuid()); 2]);
     assert!(own.iter().all(|entry| entry.details.is_none()));
+}
+
+#[tokio::test]
+async fn who_signs_up_is_named_once_they_are_somebody_and_nobody_else_takes_their_name() {
+    let ground = Ground::start().await;
+    let (ann, olga) = (UserId::generate(), UserId::generate());
+    let connection = ground.control().await;
+    for actor in [Actor::visitor(), Actor::user(olga), Actor::operator(olga), Actor::system()] {
+        actor.become_user(ann).did("sign_up").write(&connection).await.unwrap();
+    }
+    let lines = ground.audit.entries(&EntryFilter::default()).await.unwrap();
+    let actors: Vec<_> = lines.iter().rev().map(|line| (line.actor_kind.as_str(), line.actor_id)).collect();
+    let (ann, olga) = (Some(ann.uuid()), Some(olga.uuid()));
+    assert_eq!(actors, [("user", ann), ("user", olga), ("operator", olga), ("system", None)]);
 }

@@ -2,10 +2,10 @@
 
 use axum::extract::{Path, State};
 use axum::http::{Method, Uri};
-use rowhouse_audit::{AlertFilter, AuditEntry, EventFilter};
+use rowhouse_audit::{AlertFilter, EventFilter};
 use rowhouse_jobs::ListSagas;
 use rowhouse_tenants::{ListTenants, Placement, Provision, ProvisionOwner, Tenant};
-use rowhouse_types::{ApiError, EmailAddress, FieldError, Pagination, Slug, TenantId};
+use rowhouse_types::{ApiError, EmailAddress, FieldError, Pagination, Slug};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -197,8 +197,7 @@ async fn create_tenant(
         placement,
         owner: ProvisionOwner::Invite(email),
     };
-    let made = state.tenants.provision(provision).await?;
-    audit(&state, &operator, "create_tenant", made.tenant.id);
+    let made = state.tenants.provision_by(&operator.actor, provision).await?;
     let mut data = full(&made.tenant);
     if let Some(token) = &made.invitation {
         let link = format!("{}/invite/{}", state.settings.public_url, token.expose());
@@ -210,10 +209,6 @@ async fn create_tenant(
 /// The tenant of an id or slug.
 async fn find(state: &ServerState, text: &str) -> Result<std::sync::Arc<Tenant>, Failure> {
     state.tenants.find(text).await?.ok_or_else(|| Failure(ApiError::not_found()))
-}
-
-fn audit(state: &ServerState, operator: &Operator, action: &'static str, tenant: TenantId) {
-    state.audit.log(AuditEntry::by_operator(operator.claims.operator, action).on_tenant(tenant));
 }
 
 async fn show_tenant(
@@ -230,8 +225,7 @@ async fn suspend_tenant(
     operator: Operator,
     Path(tenant): Path<String>,
 ) -> Result<Answer<Value>, Failure> {
-    let tenant = state.tenants.suspend(find(&state, &tenant).await?.id).await?;
-    audit(&state, &operator, "suspend_tenant", tenant.id);
+    let tenant = state.tenants.suspend_by(&operator.actor, find(&state, &tenant).await?.id, "").await?;
     Ok(Answer::ok(full(&tenant)).of(tenant.id))
 }
 
@@ -240,8 +234,7 @@ async fn reactivate_tenant(
     operator: Operator,
     Path(tenant): Path<String>,
 ) -> Result<Answer<Value>, Failure> {
-    let tenant = state.tenants.reactivate(find(&state, &tenant).await?.id).await?;
-    audit(&state, &operator, "reactivate_tenant", tenant.id);
+    let tenant = state.tenants.reactivate_by(&operator.actor, find(&state, &tenant).await?.id).await?;
     Ok(Answer::ok(full(&tenant)).of(tenant.id))
 }
 
@@ -251,8 +244,7 @@ async fn delete_tenant(
     Path(tenant): Path<String>,
 ) -> Result<Answer<Value>, Failure> {
     let tenant = find(&state, &tenant).await?;
-    state.tenants.delete(tenant.id).await?;
-    audit(&state, &operator, "delete_tenant", tenant.id);
+    state.tenants.delete_by(&operator.actor, tenant.id).await?;
     Ok(Answer::ok(json!({ "id": tenant.id, "slug": tenant.slug })).of(tenant.id))
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Person, client_ip};
+use crate::gate::{Person, client_ip, visitor};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -208,7 +208,7 @@ async fn sign_up(
         last_name: body.last_name.trim().to_owned(),
     };
     let provision = Provision { name, slug, plan: body.plan, placement: Placement::Pool, owner };
-    let made = state.tenants.provision(provision).await?;
+    let made = state.tenants.provision_by(&visitor(&parts), provision).await?;
     let sign_in = SignIn {
         email,
         password: body.password.into(),

@@ -1,6 +1,7 @@
 //! Integration tests of provisioning, lifecycle and fleet migrations, on a real server.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+mod audit;
 mod deletion;
 mod demo;
 mod fleet;

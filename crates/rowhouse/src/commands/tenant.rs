@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use rowhouse_audit::AuditEntry;
+use rowhouse_audit::Actor;
 use rowhouse_tenants::{ListTenants, Placement, Provision, ProvisionOwner, Tenant};
 use rowhouse_types::{ApiError, EmailAddress, Slug};
 use serde_json::{Value, json};
@@ -70,16 +70,12 @@ async fn dispatch(
         TenantCommand::Show { tenant } => tell(&*find(rowhouse, &tenant).await?, output),
         TenantCommand::Suspend { tenant, reason } => {
             let id = find(rowhouse, &tenant).await?.id;
-            let suspended = tenants.suspend(id).await?;
-            rowhouse
-                .audit
-                .log(AuditEntry::by_system("suspend_tenant").on_tenant(id).with_details(json!({ "reason": reason })));
+            let suspended = tenants.suspend_by(&Actor::system(), id, &reason).await?;
             tell(&suspended, output);
         }
         TenantCommand::Reactivate { tenant } => {
             let id = find(rowhouse, &tenant).await?.id;
             let active = tenants.reactivate(id).await?;
-            rowhouse.audit.log(AuditEntry::by_system("reactivate_tenant").on_tenant(id));
             tell(&active, output);
         }
         TenantCommand::Delete { tenant, confirm } => {
@@ -88,7 +84,6 @@ async fn dispatch(
                 bail!("this deletes {} and all its rows; to go on, add --confirm {}", tenant.name, tenant.slug);
             }
             tenants.delete(tenant.id).await?;
-            rowhouse.audit.log(AuditEntry::by_system("delete_tenant").on_tenant(tenant.id));
             output.result(&json!({ "id": tenant.id, "slug": tenant.slug }), || format!("deleted {}", tenant.slug));
         }
     }
@@ -111,7 +106,6 @@ async fn create(rowhouse: &Rowhouse, settings: &Settings, output: Output, made: 
     };
     let provision = Provision { name: made.name, slug, plan: made.plan, placement: made.placement.into(), owner };
     let done = rowhouse.tenants.provision(provision).await?;
-    rowhouse.audit.log(AuditEntry::by_system("create_tenant").on_tenant(done.tenant.id));
     let mut data = shown(&done.tenant);
     let link = done.invitation.as_ref().map(|token| format!("{}/invite/{}", settings.public_url, token.expose()));
     data["invitation_link"] = json!(link);
