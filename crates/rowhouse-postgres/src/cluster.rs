@@ -74,6 +74,9 @@ impl RoleNames {
 pub struct PoolLimits {
     /// Connections of the service role to one database.
     pub service_connections_max: usize,
+    /// Of these, how many quick requests share; at most half of them. About as many as the server
+    /// has cores keep it busy, and the fewer they are, the less often it sleeps and is woken.
+    pub lanes_max: usize,
     /// Connections of the owner role to one database.
     pub owner_connections_max: usize,
     /// Connections one tenant may hold at a time.
@@ -94,8 +97,11 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
+        // The server is on this machine, or on one that is hardly smaller.
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         Self {
             service_connections_max: 16,
+            lanes_max: cores + 1,
             owner_connections_max: 10,
             tenant_connections_max: 5,
             databases_max: 50,
@@ -168,6 +174,11 @@ impl ClusterSettings {
         let pooler: Config = url.parse().map_err(|error| format!("the pooler's URL cannot be read: {error}"))?;
         self.pooler = Some(pooler);
         Ok(self)
+    }
+
+    /// Whether the service role goes through a pooler of its own.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooler.is_some()
     }
 
     /// Whether a role's statements may be prepared.

@@ -28,13 +28,13 @@ pub(crate) struct Connection {
 enum Way {
     /// The ordinary driver: poolers, TLS, the owner's work.
     Driver {
-        client: Client,
+        client: Box<Client>,
         /// Bounded: a prepared statement costs its backend some 10 kB, and in schema placement
         /// every tenant has statements of its own.
         prepared: Option<Mutex<LruCache<Box<str>, tokio_postgres::Statement>>>,
     },
-    /// Tenants' requests. Nobody shares it; the lock is for the borrow checker.
-    Wire(tokio::sync::Mutex<Wire>),
+    /// Tenants' requests.
+    Wire(Box<Wire>),
 }
 
 impl Connection {
@@ -42,16 +42,21 @@ impl Connection {
     pub(crate) async fn batch(&self, sql: &str) -> DatabaseResult<()> {
         match &self.way {
             Way::Driver { client, .. } => Ok(client.batch_execute(sql).await?),
-            Way::Wire(wire) => wire.lock().await.batch(sql).await,
+            Way::Wire(wire) => wire.batch(sql).await,
         }
     }
 
     /// Runs statements, each tenant's setting before them, in one message and one transaction of
-    /// their own; nothing if this connection has no way to do so.
-    pub(crate) async fn run_alone(&self, statements: &[Statement<'_>]) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
+    /// their own; nothing if this connection has no way to do so. `shared` is as in
+    /// [`Wire::run_alone`].
+    pub(crate) async fn run_alone(
+        &self,
+        statements: &[Statement<'_>],
+        shared: bool,
+    ) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
         match &self.way {
             Way::Driver { .. } => None,
-            Way::Wire(wire) => Some(wire.lock().await.run_alone(statements).await),
+            Way::Wire(wire) => Some(wire.run_alone(statements, shared).await),
         }
     }
 
@@ -79,7 +84,7 @@ impl Connection {
     ) -> DatabaseResult<Vec<Row>> {
         let rows = match (&self.way, prepared) {
             (Way::Wire(wire), _) => {
-                let mut results = wire.lock().await.run(&[Statement { sql, params }]).await?;
+                let mut results = wire.run(&[Statement { sql, params }]).await?;
                 return Ok(results.pop().unwrap_or_default());
             }
             (Way::Driver { client, .. }, Some(statement)) => {
@@ -105,17 +110,29 @@ impl Connection {
         }
     }
 
+    /// Has nobody use it any more.
+    pub(crate) fn give_up(&self) {
+        match &self.way {
+            // The driver tells answers apart by itself.
+            Way::Driver { .. } => {}
+            Way::Wire(wire) => wire.give_up(),
+        }
+    }
+
+    /// Whether a connection that is shared may be used, as far as can be told without waiting.
+    pub(crate) fn is_open(&self) -> bool {
+        match &self.way {
+            Way::Driver { client, .. } => !client.is_closed(),
+            Way::Wire(wire) => wire.is_open(),
+        }
+    }
+
     /// Forgets every prepared statement: after a migration their result types may be stale.
     pub(crate) fn forget_statements(&self) {
         match &self.way {
             Way::Driver { prepared: Some(cache), .. } => cache.lock().unwrap_or_else(PoisonError::into_inner).clear(),
             Way::Driver { .. } => {}
-            Way::Wire(wire) => {
-                // One that is in use finds out by itself that its plans are stale.
-                if let Ok(mut wire) = wire.try_lock() {
-                    wire.forget_statements();
-                }
-            }
+            Way::Wire(wire) => wire.forget_statements(),
         }
     }
 }
@@ -132,6 +149,8 @@ pub(crate) struct Connector {
     pipelining: bool,
     /// Whether tenants' requests speak to the server themselves.
     wire: bool,
+    /// Whether a pooler stands between.
+    pooled: bool,
 }
 
 impl Connector {
@@ -145,6 +164,7 @@ impl Connector {
                 && settings.pipelining
                 && tls.is_none()
                 && Wire::serves(&config),
+            pooled: settings.is_pooled(),
             tls,
             config,
             statements_cached_max: prepares
@@ -153,11 +173,17 @@ impl Connector {
         }
     }
 
+    /// Whether several requests may use one of its connections at once. Not through a pooler: it
+    /// would have to tell whose answer is whose.
+    pub(crate) fn shareable(&self) -> bool {
+        self.wire && !self.pooled
+    }
+
     pub(crate) async fn open(&self) -> DatabaseResult<Connection> {
         let way = match self.statements_cached_max {
-            Some(max) if self.wire => Way::Wire(tokio::sync::Mutex::new(Wire::connect(&self.config, max).await?)),
+            Some(max) if self.wire => Way::Wire(Box::new(Wire::connect(&self.config, max).await?)),
             max => Way::Driver {
-                client: connect(&self.config, self.tls.as_ref()).await?,
+                client: Box::new(connect(&self.config, self.tls.as_ref()).await?),
                 prepared: max.map(|max| Mutex::new(LruCache::new(max))),
             },
         };
@@ -197,9 +223,9 @@ impl Manager for Connector {
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<DatabaseError> {
-        let sound = match &mut connection.way {
+        let sound = match &connection.way {
             Way::Driver { client, .. } => !client.is_closed(),
-            Way::Wire(wire) => wire.get_mut().is_sound().await,
+            Way::Wire(wire) => wire.is_sound().await,
         };
         if sound { Ok(()) } else { Err(RecycleError::message("the connection is closed")) }
     }

@@ -2,6 +2,7 @@
 //! never per tenant, with a fair bound per tenant.
 
 use std::collections::HashMap;
+use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,11 +16,17 @@ use crate::authority::{Authorities, Location, SystemScope, TenantContext};
 use crate::cluster::{ClusterSettings, ConnectAs, HOME_CLUSTER};
 use crate::connection::{Connector, Tls};
 use crate::error::{DatabaseError, DatabaseResult};
+use crate::lanes::{Boarding, Lanes};
+use crate::row::Row;
 use crate::system::SystemConnection;
-use crate::tenant::TenantConnection;
+use crate::tenant::{Setting, Statement, TenantConnection};
 
 /// How often idle connections are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(15);
+/// Statements that are remembered as too slow for a lane.
+const SLOW_MAX: u64 = 10_000;
+/// For so long.
+const SLOW_REMEMBERED: Duration = Duration::from_secs(60);
 /// Tenants whose bound is remembered; a forgotten one starts afresh.
 const TENANT_BOUNDS_MAX: u64 = 100_000;
 
@@ -30,10 +37,26 @@ struct PoolKey {
     role: ConnectAs,
 }
 
+/// A pool and what of its connections is shared.
+#[derive(Clone)]
+struct Entry {
+    pool: Pool<Connector>,
+    lanes: Arc<Lanes>,
+}
+
+impl Entry {
+    fn close(&self) {
+        self.lanes.close();
+        self.pool.close();
+    }
+}
+
 /// The clusters and their connection pools.
 pub struct Databases {
     clusters: RwLock<HashMap<Arc<str>, Arc<ClusterSettings>>>,
-    pools: Mutex<LruCache<PoolKey, Pool<Connector>>>,
+    pools: Mutex<LruCache<PoolKey, Entry>>,
+    /// Statements that were too slow for a lane, for a while: hashes of tenant and text.
+    slow: moka::sync::Cache<u64, ()>,
     tenants: moka::sync::Cache<TenantId, Arc<Semaphore>>,
     tls: Tls,
 }
@@ -50,6 +73,7 @@ impl Databases {
                 .max_capacity(TENANT_BOUNDS_MAX)
                 .time_to_idle(Duration::from_secs(300))
                 .build(),
+            slow: moka::sync::Cache::builder().max_capacity(SLOW_MAX).time_to_live(SLOW_REMEMBERED).build(),
             tls: Tls::from_system_roots(),
         });
         tokio::spawn(reap(Arc::downgrade(&databases)));
@@ -96,7 +120,48 @@ impl Databases {
         let cluster = self.cluster(&location.cluster)?;
         let permit = self.tenant_permit(context.tenant(), &cluster).await?;
         let connection = self.checkout(&cluster, &location, ConnectAs::Service).await?;
-        Ok(TenantConnection::new(connection, permit, context.tenant(), &location))
+        Ok(TenantConnection::new(connection, permit, Setting::new(context.tenant(), &location), &location))
+    }
+
+    /// Runs statements that are expected to take a few milliseconds, in one transaction of the
+    /// tenant's and one round trip, where its rows live. Like [`TenantConnection::run_all`], but
+    /// on a connection that other requests use at the same time. What takes longer than expected
+    /// is rolled back and run again on one of its own: so nothing but rows may come of it.
+    ///
+    /// # Errors
+    /// As [`Self::tenant`] and the statements'.
+    pub async fn run_quick(
+        &self,
+        context: &TenantContext,
+        statements: &[Statement<'_>],
+    ) -> DatabaseResult<Vec<Vec<Row>>> {
+        let location = context.location();
+        let cluster = self.cluster(&location.cluster)?;
+        let permit = self.tenant_permit(context.tenant(), &cluster).await?;
+        let setting = Setting::new(context.tenant(), location);
+        let entry = self.pool(&cluster, location, ConnectAs::Service);
+        let slow = slow_key(context.tenant(), statements);
+        // Counted first: in most installations nothing is slow.
+        if self.slow.entry_count() == 0 || !self.slow.contains_key(&slow) {
+            let ride = match entry.lanes.board() {
+                Boarding::Ride(ride) => Some(ride),
+                Boarding::Open => Some(entry.lanes.add(checkout(&entry).await?)),
+                Boarding::Full => None,
+            };
+            let outcome = match &ride {
+                Some(ride) => setting.run_on_lane(ride.connection(), statements).await,
+                None => None,
+            };
+            match outcome {
+                Some(Err(DatabaseError::Timeout | DatabaseError::Locked)) => {
+                    self.slow.insert(slow, ());
+                    self.slow.run_pending_tasks();
+                }
+                Some(outcome) => return outcome,
+                None => {}
+            }
+        }
+        TenantConnection::new(checkout(&entry).await?, permit, setting, location).run_all(statements).await
     }
 
     async fn tenant_permit(&self, tenant: TenantId, cluster: &ClusterSettings) -> DatabaseResult<OwnedSemaphorePermit> {
@@ -135,33 +200,34 @@ impl Databases {
         location: &Location,
         role: ConnectAs,
     ) -> DatabaseResult<Object<Connector>> {
-        self.pool(cluster, location, role).get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            other => DatabaseError::Unavailable(format!("no connection came free: {other}")),
-        })
+        checkout(&self.pool(cluster, location, role)).await
     }
 
-    fn pool(&self, cluster: &ClusterSettings, location: &Location, role: ConnectAs) -> Pool<Connector> {
+    fn pool(&self, cluster: &ClusterSettings, location: &Location, role: ConnectAs) -> Entry {
         let key = PoolKey { cluster: location.cluster.clone(), database: location.database.clone(), role };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&key) {
-            return pool.clone();
+        if let Some(entry) = pools.get(&key) {
+            return entry.clone();
         }
         let limits = &cluster.limits;
         let size = match role {
             ConnectAs::Owner => limits.owner_connections_max,
             ConnectAs::Service => limits.service_connections_max,
         };
-        let pool = Pool::builder(Connector::new(cluster, role, &location.database, &self.tls))
+        let connector = Connector::new(cluster, role, &location.database, &self.tls);
+        // At least half of the connections are left to what is not quick.
+        let lanes = Lanes::new(if connector.shareable() { limits.lanes_max.min(size / 2) } else { 0 });
+        let pool = Pool::builder(connector)
             .max_size(size)
             .runtime(deadpool::Runtime::Tokio1)
             .timeouts(Timeouts { wait: Some(limits.wait), create: Some(limits.connect), recycle: Some(limits.wait) })
             .build()
             .expect("a runtime is set for the timeouts");
-        if let Some((_, evicted)) = pools.push(key, pool.clone()) {
+        let entry = Entry { pool, lanes };
+        if let Some((_, evicted)) = pools.push(key, entry.clone()) {
             evicted.close();
         }
-        pool
+        entry
     }
 
     /// Closes every pool of a database: before it is dropped, renamed or used as a template.
@@ -169,19 +235,16 @@ impl Databases {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         for role in [ConnectAs::Owner, ConnectAs::Service] {
             let key = PoolKey { cluster: location.cluster.clone(), database: location.database.clone(), role };
-            if let Some(pool) = pools.pop(&key) {
-                pool.close();
+            if let Some(entry) = pools.pop(&key) {
+                entry.close();
             }
         }
     }
 
     /// Forgets all idle connections, so that no prepared statement outlives a migration.
     pub fn forget_statements(&self) {
-        let pools: Vec<_> = {
-            let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-            pools.iter().map(|(_, pool)| pool.clone()).collect()
-        };
-        for pool in pools {
+        for Entry { pool, lanes } in self.entries() {
+            lanes.forget_statements();
             pool.retain(|connection, _| {
                 connection.forget_statements();
                 true
@@ -189,10 +252,15 @@ impl Databases {
         }
     }
 
+    fn entries(&self) -> Vec<Entry> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().map(|(_, entry)| entry.clone()).collect()
+    }
+
     /// Open connections and bounds of each pool, for health and metrics.
     pub fn pool_states(&self) -> Vec<PoolState> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = |(key, pool): (&PoolKey, &Pool<Connector>)| {
+        let state = |(key, Entry { pool, lanes }): (&PoolKey, &Entry)| {
             let status = pool.status();
             PoolState {
                 database: key.database.to_string(),
@@ -201,7 +269,7 @@ impl Databases {
                     ConnectAs::Service => "service",
                 },
                 open: status.size,
-                idle: status.available,
+                idle: status.available + lanes.idle(),
                 waiting: status.waiting,
                 connections_max: status.max_size,
             }
@@ -212,8 +280,8 @@ impl Databases {
     /// Closes all pools; connections in use end when they are returned.
     pub fn shut_down(&self) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((_, pool)) = pools.pop_lru() {
-            pool.close();
+        while let Some((_, entry)) = pools.pop_lru() {
+            entry.close();
         }
     }
 }
@@ -241,12 +309,25 @@ async fn reap(databases: std::sync::Weak<Databases>) {
         tokio::time::sleep(REAP_INTERVAL).await;
         let Some(databases) = databases.upgrade() else { return };
         let idle = databases.home().limits.idle;
-        let pools: Vec<_> = {
-            let pools = databases.pools.lock().unwrap_or_else(PoisonError::into_inner);
-            pools.iter().map(|(_, pool)| pool.clone()).collect()
-        };
-        for pool in pools {
+        for Entry { pool, lanes } in databases.entries() {
+            lanes.give_back_idle();
             pool.retain(|_, metrics| metrics.last_used() < idle);
         }
     }
+}
+
+async fn checkout(entry: &Entry) -> DatabaseResult<Object<Connector>> {
+    entry.pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => error,
+        other => DatabaseError::Unavailable(format!("no connection came free: {other}")),
+    })
+}
+
+fn slow_key(tenant: TenantId, statements: &[Statement<'_>]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    tenant.hash(&mut hasher);
+    for statement in statements {
+        statement.sql.hash(&mut hasher);
+    }
+    hasher.finish()
 }

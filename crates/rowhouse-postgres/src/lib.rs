@@ -12,6 +12,7 @@ mod connection;
 mod databases;
 mod error;
 mod json;
+mod lanes;
 mod managed;
 mod migrate;
 mod param;

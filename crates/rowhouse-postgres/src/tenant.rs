@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::authority::Location;
 use crate::connection::{Connection, Connector};
 use crate::error::{DatabaseError, DatabaseResult};
+use crate::lanes::{LANE_LOCK, LANE_STATEMENT};
 use crate::param::Param;
 use crate::quote_identifier;
 use crate::row::Row;
@@ -22,6 +23,10 @@ const PIPELINE_MAX: usize = 16;
 /// The tenant and the schemas of a transaction, local to it.
 const SET_TENANT: &str =
     "select set_config('rowhouse.tenant_id', $1::text, true), set_config('search_path', $2::text, true)";
+
+/// The same on a lane, with its bounds.
+const SET_TENANT_ON_LANE: &str = "select set_config('rowhouse.tenant_id', $1::text, true), set_config('search_path', $2::text, true), \
+     set_config('statement_timeout', $3::text, true), set_config('lock_timeout', $4::text, true)";
 
 /// One statement and its parameters, for [`TenantConnection::run_all`].
 #[derive(Debug, Clone)]
@@ -37,38 +42,87 @@ pub struct Statement<'a> {
 pub struct TenantConnection {
     connection: Object<Connector>,
     permit: OwnedSemaphorePermit,
-    tenant: TenantId,
-    tenant_text: String,
+    setting: Setting,
     schema: Arc<str>,
+}
+
+/// What every transaction of a tenant sets, for itself only.
+pub(crate) struct Setting {
+    tenant: TenantId,
+    text: String,
     path: String,
-    begin: String,
+}
+
+impl Setting {
+    pub(crate) fn new(tenant: TenantId, location: &Location) -> Self {
+        // The id is a parsed UUID and the schema is quoted: nothing here comes from a client.
+        // pg_temp last: a temporary table must never shadow the app's.
+        let path = format!("{}, shared, rowhouse, pg_temp", quote_identifier(&location.schema));
+        Self { tenant, text: tenant.to_string(), path }
+    }
+
+    fn begin(&self) -> String {
+        format!("begin; set local rowhouse.tenant_id = '{}'; set local search_path = {}", self.tenant, self.path)
+    }
+
+    /// Runs statements behind the setting, in one message; nothing if the connection has no way to.
+    async fn run_alone(
+        &self,
+        connection: &Connection,
+        statements: &[Statement<'_>],
+    ) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
+        let params = [self.text.as_str().into(), self.path.as_str().into()];
+        self.run_behind(Statement { sql: SET_TENANT, params: &params }, connection, statements, false).await
+    }
+
+    /// The same on a lane.
+    pub(crate) async fn run_on_lane(
+        &self,
+        connection: &Connection,
+        statements: &[Statement<'_>],
+    ) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
+        let params = [self.text.as_str().into(), self.path.as_str().into(), LANE_STATEMENT.into(), LANE_LOCK.into()];
+        self.run_behind(Statement { sql: SET_TENANT_ON_LANE, params: &params }, connection, statements, true).await
+    }
+
+    async fn run_behind(
+        &self,
+        setting: Statement<'_>,
+        connection: &Connection,
+        statements: &[Statement<'_>],
+        shared: bool,
+    ) -> Option<DatabaseResult<Vec<Vec<Row>>>> {
+        assert!(statements.len() <= PIPELINE_MAX, "a pipeline has at most {PIPELINE_MAX} statements");
+        let mut all = Vec::with_capacity(statements.len() + 1);
+        all.push(setting);
+        all.extend_from_slice(statements);
+        let outcome = connection.run_alone(&all, shared).await?;
+        Some(outcome.and_then(|mut results| {
+            let set = results.remove(0);
+            // Each answer begins with whose it is. That another's comes is what must never be.
+            if set.first().map(|row| row.get::<_, &str>(0)) != Some(self.text.as_str()) {
+                connection.give_up();
+                tracing::error!(tenant = %self.tenant, "an answer was for another tenant; its connection is closed");
+                return Err(DatabaseError::Driver("the answer was for another tenant".into()));
+            }
+            Ok(results)
+        }))
+    }
 }
 
 impl TenantConnection {
     pub(crate) fn new(
         connection: Object<Connector>,
         permit: OwnedSemaphorePermit,
-        tenant: TenantId,
+        setting: Setting,
         location: &Location,
     ) -> Self {
-        // The id is a parsed UUID and the schema is quoted: nothing here comes from a client.
-        // pg_temp last: a temporary table must never shadow the app's.
-        let path = format!("{}, shared, rowhouse, pg_temp", quote_identifier(&location.schema));
-        let begin = format!("begin; set local rowhouse.tenant_id = '{tenant}'; set local search_path = {path}");
-        Self {
-            connection,
-            permit,
-            tenant,
-            tenant_text: tenant.to_string(),
-            schema: location.schema.clone(),
-            path,
-            begin,
-        }
+        Self { connection, permit, setting, schema: location.schema.clone() }
     }
 
     /// The tenant.
     pub fn tenant(&self) -> TenantId {
-        self.tenant
+        self.setting.tenant
     }
 
     /// The schema of the app's tables.
@@ -85,15 +139,8 @@ impl TenantConnection {
     /// Runs statements in one transaction and one round trip: begin, the statements and commit
     /// are sent together. If one fails, all are rolled back and the first error is given.
     pub async fn run_all(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
-        assert!(statements.len() <= PIPELINE_MAX, "a pipeline has at most {PIPELINE_MAX} statements");
-        let setting = [self.tenant_text.as_str().into(), self.path.as_str().into()];
-        let mut all = Vec::with_capacity(statements.len() + 1);
-        all.push(Statement { sql: SET_TENANT, params: &setting });
-        all.extend_from_slice(statements);
-        if let Some(outcome) = self.connection.run_alone(&all).await {
-            let mut results = outcome?;
-            results.remove(0);
-            return Ok(results);
+        if let Some(outcome) = self.setting.run_alone(&self.connection, statements).await {
+            return outcome;
         }
         let mut prepared = Vec::with_capacity(statements.len());
         for statement in statements {
@@ -106,10 +153,11 @@ impl TenantConnection {
             .iter()
             .zip(&prepared)
             .map(|(statement, prepared)| self.connection.query(statement.sql, prepared.as_ref(), statement.params));
+        let begin = self.setting.begin();
         // join polls in order, and each future sends all it has at its first poll: the order
         // on the wire is begin, statements, commit.
         let (begun, results, committed) =
-            join3(self.connection.batch(&self.begin), join_all(queries), self.connection.batch("commit")).await;
+            join3(self.connection.batch(&begin), join_all(queries), self.connection.batch("commit")).await;
         begun?;
         let results = results.into_iter().collect::<DatabaseResult<Vec<_>>>()?;
         committed?;
@@ -119,7 +167,7 @@ impl TenantConnection {
     /// The same, one by one, for poolers that cannot pipeline.
     async fn run_in_turn(&self, statements: &[Statement<'_>]) -> DatabaseResult<Vec<Vec<Row>>> {
         let unfinished = Unfinished(Some(&self.connection));
-        self.connection.batch(&self.begin).await?;
+        self.connection.batch(&self.setting.begin()).await?;
         let mut results = Vec::with_capacity(statements.len());
         for statement in statements {
             let prepared = self.connection.prepare(statement.sql).await?;
@@ -134,7 +182,7 @@ impl TenantConnection {
     /// result.
     pub async fn begin(self) -> DatabaseResult<TenantTx> {
         let transaction = TenantTx { connection: Some(self) };
-        transaction.get().connection.batch(&transaction.get().begin).await?;
+        transaction.get().connection.batch(&transaction.get().setting.begin()).await?;
         Ok(transaction)
     }
 }
@@ -172,7 +220,7 @@ impl TenantTx {
 
     /// The tenant.
     pub fn tenant(&self) -> TenantId {
-        self.get().tenant
+        self.get().tenant()
     }
 
     /// The schema of the app's tables.

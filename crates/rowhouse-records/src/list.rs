@@ -39,12 +39,16 @@ impl Records {
         let scopes = Scopes::of(caller, entity, Action::View)?;
         let query = list_query(entity, query)?;
         let plan = self.plan(model, caller, entity, scopes, &query)?;
-        let connection = self.databases.tenant(caller.context).await?;
         let mut statements = vec![Statement { sql: plan.page.sql(), params: plan.page.params() }];
         if let Some(count) = &plan.count {
             statements.push(Statement { sql: count.sql(), params: count.params() });
         }
-        let mut results = connection.run_all(&statements).await.map_err(|error| fault::of_read(error, &plan.page))?;
+        let results = if query.is_quick() {
+            self.databases.run_quick(caller.context, &statements).await
+        } else {
+            self.databases.tenant(caller.context).await?.run_all(&statements).await
+        };
+        let mut results = results.map_err(|error| fault::of_read(error, &plan.page))?;
         let counted = plan.count.as_ref().and_then(|_| results.pop());
         let rows = results.pop().unwrap_or_default();
         let total = counted.and_then(|rows| rows.first().map(|row| row.get::<_, i64>(0)));

@@ -12,6 +12,8 @@ use crate::value::QUERY_VALUE_MAX;
 const FILTERS_MAX: usize = 50;
 /// Records that may lie before a page: beyond, a cursor is the way.
 const OFFSET_MAX: u64 = 1_000_000;
+/// Records that a page may pass over and still be quick.
+const QUICK_OFFSET_MAX: u64 = 1_000;
 /// Parameters that are no filter.
 const WORDS: [&str; 9] = ["page", "per_page", "cursor", "limit", "count", "q", "sort", "fields", "include"];
 const SEARCH_WORDS_MAX: usize = 10;
@@ -41,6 +43,17 @@ pub(crate) struct ListQuery<'a> {
     pub(crate) columns: Vec<&'a Column>,
     pub(crate) includes: Vec<Include<'a>>,
     pub(crate) filters: Vec<Filter<'a>>,
+}
+
+impl ListQuery<'_> {
+    /// Whether an index is expected to lead straight to the page.
+    pub(crate) fn is_quick(&self) -> bool {
+        let near = match self.paging {
+            Paging::Page { page, per_page } => u64::from(page) * u64::from(per_page) <= QUICK_OFFSET_MAX,
+            Paging::Cursor { .. } => true,
+        };
+        near && self.count == Count::None && self.search.is_empty() && self.filters.is_empty()
+    }
 }
 
 /// Reads the query of a list.

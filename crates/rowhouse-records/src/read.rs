@@ -1,7 +1,7 @@
 //! One record.
 
 use rowhouse_app::{AppModel, Entity};
-use rowhouse_postgres::{Param, Row, write_row};
+use rowhouse_postgres::{Param, Row, Statement, write_row};
 use rowhouse_types::{Action, ApiError};
 use uuid::Uuid;
 
@@ -47,10 +47,10 @@ impl Records {
         builder.push(", t.xmin::text from ").table(caller, entity, false).push(" t where ").tenant("t", entity);
         builder.push(" and t.id = ").bind("id", Param::from(id));
         scopes.write(caller, entity, "t", &mut builder);
-        let connection = self.databases.tenant(caller.context).await?;
-        let rows =
-            connection.run(builder.sql(), builder.params()).await.map_err(|error| fault::of_read(error, &builder))?;
-        let row = rows.first().ok_or_else(ApiError::not_found)?;
+        let statement = Statement { sql: builder.sql(), params: builder.params() };
+        let results = self.databases.run_quick(caller.context, &[statement]).await;
+        let results = results.map_err(|error| fault::of_read(error, &builder))?;
+        let row = results.first().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
         Ok(answer(row, columns.len() + includes.len()))
     }
 }

@@ -72,7 +72,13 @@ pub struct TestDatabases {
 impl TestDatabases {
     /// Makes the databases; `control` are the domains' control migrations to apply.
     pub async fn start(control: &[&[(&str, &str)]]) -> Self {
-        let settings = server_settings();
+        Self::start_with(control, |_| {}).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn start_with(control: &[&[(&str, &str)]], adjust: impl FnOnce(&mut ClusterSettings)) -> Self {
+        let mut settings = server_settings();
+        adjust(&mut settings);
         bootstrap(&settings).await.expect("bootstrap the test server");
         let roles = settings.roles.clone();
         let (databases, authorities) = Databases::open(settings);

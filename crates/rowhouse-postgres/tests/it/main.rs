@@ -3,4 +3,5 @@
 
 mod isolation;
 mod json;
+mod lanes;
 mod wire;

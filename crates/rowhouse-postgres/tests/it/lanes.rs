@@ -1,0 +1,177 @@
+//! Quick requests that share connections: each gets its own answer, whatever the others do.
+
+use std::collections::HashSet;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use rowhouse_postgres::{
+    DatabaseError, DatabaseResult, Databases, Row, Statement, SystemConnection, TenantContext, params,
+};
+use rowhouse_testkit::TestDatabases;
+use rowhouse_types::TenantId;
+
+const THINGS: &str = "
+    create table app.things (tenant_id uuid not null default rowhouse.tenant_id(), n integer);
+    alter table app.things enable row level security;
+    create policy tenant on app.things using (tenant_id = rowhouse.tenant_id());
+    grant select, insert on app.things to test_service;";
+/// On which connection a statement ran, and what it was allowed to take.
+const WHERE: &str = "select pg_backend_pid(), current_setting('statement_timeout')";
+const LANES: usize = 3;
+
+struct Ground {
+    test: TestDatabases,
+    contexts: Vec<TenantContext>,
+}
+
+impl Ground {
+    /// As many tenants, each with as many things as its number, counted from 1.
+    async fn start(tenants: usize) -> Self {
+        let test = TestDatabases::start_with(&[], |settings| settings.limits.lanes_max = LANES).await;
+        let location = test.databases.pool_location();
+        let contexts: Vec<_> =
+            (0..tenants).map(|_| test.authorities.tenant.context(TenantId::generate(), location.clone())).collect();
+        let ground = Self { test, contexts };
+        ground.system().await.batch(THINGS).await.unwrap();
+        for (index, context) in ground.contexts.iter().enumerate() {
+            let connection = ground.databases().tenant(context).await.unwrap();
+            let things = i32::try_from(index + 1).unwrap();
+            let sql = "insert into app.things (n) select generate_series(1, $1::integer)";
+            connection.run(sql, params![things]).await.unwrap();
+        }
+        ground
+    }
+
+    fn databases(&self) -> &Databases {
+        &self.test.databases
+    }
+
+    async fn system(&self) -> SystemConnection {
+        let location = self.databases().pool_location();
+        self.databases().system(&self.test.authorities.system.scope("test"), &location).await.unwrap()
+    }
+
+    async fn quick(&self, tenant: usize, sql: &str) -> DatabaseResult<Vec<Row>> {
+        let statements = [Statement { sql, params: &[] }];
+        let results = self.databases().run_quick(&self.contexts[tenant], &statements).await;
+        results.map(|mut results| results.remove(0))
+    }
+
+    async fn count(&self, tenant: usize) -> i64 {
+        self.quick(tenant, "select count(*) from app.things").await.unwrap()[0].get(0)
+    }
+
+    async fn ran(&self, tenant: usize, sql: &str) -> (i32, String) {
+        let rows = self.quick(tenant, sql).await.unwrap();
+        (rows[0].get(0), rows[0].get(1))
+    }
+}
+
+#[tokio::test]
+async fn many_requests_share_few_connections_and_each_sees_its_own_tenant() {
+    let ground = Ground::start(20).await;
+    for _ in 0..20 {
+        let counts = join_all((0..20).map(|tenant| ground.count(tenant))).await;
+        assert_eq!(counts, (1..=20).collect::<Vec<_>>());
+    }
+    let ran = join_all((0..20).map(|tenant| ground.ran(tenant, WHERE))).await;
+    let connections: HashSet<_> = ran.iter().map(|(connection, _)| connection).collect();
+    assert!((1..=LANES).contains(&connections.len()), "{ran:?}");
+    assert!(ran.iter().all(|(_, timeout)| timeout == "50ms"), "{ran:?}");
+    // What is set for a lane's statements stays with them.
+    let alone = ground.databases().tenant(&ground.contexts[0]).await.unwrap().run(WHERE, &[]).await.unwrap();
+    assert_ne!(alone[0].get::<_, &str>(1), "50ms");
+}
+
+#[tokio::test]
+async fn a_failing_statement_is_its_own_requests_alone() {
+    let ground = Ground::start(12).await;
+    for failing in ["select 1 / (n - n) from app.things", "select nonsense", "select 'x'::integer", "set role postgres"]
+    {
+        let ground = &ground;
+        let all = join_all((0..12).map(|tenant| async move {
+            match tenant % 3 {
+                0 => Err(ground.quick(tenant, failing).await.map(drop)),
+                _ => Ok(ground.count(tenant).await),
+            }
+        }))
+        .await;
+        for (tenant, outcome) in all.into_iter().enumerate() {
+            match outcome {
+                Ok(count) => assert_eq!(count, i64::try_from(tenant + 1).unwrap()),
+                Err(failed) => assert!(failed.is_err(), "{failing}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_of_dropped_requests_are_nobodys() {
+    let ground = Ground::start(12).await;
+    assert_eq!(ground.count(0).await, 1);
+    for polls in 1..4 {
+        let mut dropped: Vec<_> = (0..8).map(|tenant| Box::pin(ground.count(tenant))).collect();
+        for _ in 0..polls {
+            for request in &mut dropped {
+                assert!(request.as_mut().now_or_never().is_none_or(|count| count > 0));
+                tokio::task::yield_now().await;
+            }
+        }
+        let kept = join_all((8..12).map(|tenant| ground.count(tenant)));
+        drop(dropped);
+        assert_eq!(kept.await, [9, 10, 11, 12]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_quick_is_run_alone_and_remembered() {
+    let ground = Ground::start(4).await;
+    let slow = "select pg_backend_pid(), current_setting('statement_timeout') from pg_sleep(0.2)";
+    let (slow_ran, counts) =
+        futures_util::join!(ground.ran(0, slow), join_all((1..4).map(|tenant| ground.count(tenant))));
+    assert_eq!(counts, [2, 3, 4]);
+    assert_ne!(slow_ran.1, "50ms", "it ended where it had the time");
+    // From then on it takes no lane at all, however quick it is by now.
+    let quick_now = slow.replace("pg_sleep(0.2)", "pg_sleep($1::integer / 1000.0)");
+    let sleeps = |milliseconds: i32| [milliseconds.into()] as [rowhouse_postgres::Param<'static>; 1];
+    for (milliseconds, alone) in [(0, false), (200, true), (0, true)] {
+        let (sql, params) = (quick_now.as_str(), &sleeps(milliseconds)[..]);
+        let results = ground.databases().run_quick(&ground.contexts[0], &[Statement { sql, params }]).await.unwrap();
+        assert_eq!(results[0][0].get::<_, &str>(1) != "50ms", alone, "{milliseconds} ms");
+    }
+    assert_eq!(ground.ran(0, WHERE).await.1, "50ms", "the tenant's other statements go on as before");
+}
+
+#[tokio::test]
+async fn a_lock_keeps_nobody_waiting_but_who_needs_it() {
+    let ground = Ground::start(3).await;
+    let mut system = ground.system().await;
+    system.begin().await.unwrap();
+    system.batch("lock table app.things in access exclusive mode").await.unwrap();
+    let waiting = ground.count(0);
+    let others = async {
+        for tenant in [1, 2, 1, 2] {
+            assert_eq!(ground.ran(tenant, WHERE).await.1, "50ms");
+        }
+        system.commit().await.unwrap();
+    };
+    let (count, ()) = futures_util::join!(waiting, others);
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn a_lane_whose_session_ends_is_replaced() {
+    let ground = Ground::start(9).await;
+    let ends = "select pg_terminate_backend(pg_backend_pid())";
+    let ended = ground.quick(0, ends).await;
+    assert!(matches!(ended, Err(DatabaseError::Unavailable(_))), "{ended:?}");
+    assert_eq!(join_all((0..9).map(|tenant| ground.count(tenant))).await, (1..=9).collect::<Vec<_>>());
+    // Ended from outside, while nobody is on them.
+    let terminate = "
+        select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where usename = session_user and datname = current_database() and pid <> pg_backend_pid()";
+    let connection = ground.databases().tenant(&ground.contexts[0]).await.unwrap();
+    assert!(!connection.run(terminate, &[]).await.unwrap().is_empty());
+    drop(connection);
+    assert_eq!(join_all((0..9).map(|tenant| ground.count(tenant))).await, (1..=9).collect::<Vec<_>>());
+}
