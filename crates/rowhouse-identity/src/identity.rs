@@ -20,6 +20,7 @@ use crate::access::{Access, AccessCaches, Roles};
 use crate::error::IdentityError;
 use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::password;
+use crate::refresh_token::RefreshKeys;
 
 /// Verified tokens that are remembered.
 const TOKENS_MAX: u64 = 100_000;
@@ -60,7 +61,7 @@ pub struct Identity {
     pub(crate) settings: IdentitySettings,
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
-    pub(crate) refresh_signer: Signer,
+    pub(crate) refresh_keys: RefreshKeys,
     pub(crate) invitation_signer: Signer,
     pub(crate) caches: AccessCaches,
     roles: ArcSwap<Roles>,
@@ -93,7 +94,7 @@ impl Identity {
             settings,
             keys,
             audit,
-            refresh_signer: master.signer("refresh token"),
+            refresh_keys: RefreshKeys::new(&master),
             invitation_signer: master.signer("invitation"),
             caches: AccessCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),

@@ -11,6 +11,7 @@ mod keys;
 mod member;
 mod operator;
 mod password;
+mod refresh;
 mod refresh_token;
 mod session;
 mod user;
@@ -30,4 +31,5 @@ pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0001_identity", include_str!("../migrations/0001_identity.sql")),
     ("identity_0002_sessions", include_str!("../migrations/0002_sessions.sql")),
+    ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
 ];

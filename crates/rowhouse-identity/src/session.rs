@@ -1,4 +1,4 @@
-//! Sessions: signing in, refreshing, switching tenants, signing out.
+//! Sessions: signing in, switching tenants, signing out.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -106,7 +106,7 @@ impl Identity {
             values ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))";
         let connection = self.control("open a session").await?;
         let org = self.choose_or_report(&connection, user, tenant, None, device).await?;
-        let refresh = RefreshToken::generate(&self.refresh_signer, SessionId::generate());
+        let refresh = RefreshToken::generate(&self.refresh_keys, SessionId::generate());
         let ip = device.ip.map(|ip| ip.to_string());
         let tenant = org.as_ref().map(|org| org.id);
         let values = params![
@@ -123,7 +123,7 @@ impl Identity {
         self.tokens_for(user, email, &refresh, org)
     }
 
-    fn tokens_for(
+    pub(crate) fn tokens_for(
         &self,
         user: UserId,
         email: &str,
@@ -136,82 +136,36 @@ impl Identity {
         Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned() })
     }
 
-    /// Exchanges a refresh token for new tokens. One that was used before has been stolen from
-    /// somebody: the session ends for both.
-    ///
-    /// # Errors
-    /// [`IdentityError::InvalidToken`].
-    pub async fn refresh(&self, token: &str, device: Device) -> Result<Tokens, IdentityError> {
-        // One statement: whoever is second with the same token finds another hash. A person who
-        // has lost their place in the tenant goes on without one.
-        const NEXT: &str = "
-            with next as (
-                update control.sessions s
-                set token_hash = $3, last_used_at = now(),
-                    expires_at = least(now() + make_interval(days => $4), s.created_at + make_interval(days => $5))
-                where s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
-                  and exists (select 1 from control.users u where u.id = s.user_id and u.active)
-                returning s.user_id, s.tenant_id
-            ), seen as (
-                update control.users set last_seen_at = now() where id = (select user_id from next)
-            )
-            select u.id, u.email, t.id, m.role, t.slug
-            from next join control.users u on u.id = next.user_id
-            left join control.memberships m on m.user_id = u.id and m.tenant_id = next.tenant_id and m.active
-            left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')";
-        let used = RefreshToken::read(&self.refresh_signer, token).ok_or(IdentityError::InvalidToken)?;
-        let next = RefreshToken::generate(&self.refresh_signer, used.session);
-        let connection = self.control("refresh a session").await?;
-        let days = (self.settings.session_days, self.settings.session_days_max);
-        let values = params![used.session, used.hash(), next.hash(), days.0, days.1];
-        let Some(row) = connection.query_opt(NEXT, values).await? else {
-            self.revoke_reused(&connection, &used, &device).await?;
-            return Err(IdentityError::InvalidToken);
-        };
-        let (user, email): (_, String) = (UserId::from_uuid(row.get(0)), row.get(1));
-        let org = row.get::<_, Option<uuid::Uuid>>(2).map(|id| Org {
-            id: TenantId::from_uuid(id),
-            role: row.get(3),
-            slug: row.get(4),
-        });
-        self.tokens_for(user, &email, &next, org)
-    }
-
-    /// Ends the session of a token that we made but that is not its newest.
-    async fn revoke_reused(
-        &self,
-        connection: &SystemConnection,
-        used: &RefreshToken,
-        device: &Device,
-    ) -> Result<(), IdentityError> {
-        const REVOKE: &str = "
-            update control.sessions set revoked_at = now()
-            where id = $1 and token_hash <> $2 and revoked_at is null returning user_id, tenant_id";
-        if let Some(row) = connection.query_opt(REVOKE, params![used.session, used.hash()]).await? {
-            self.caches.sessions.invalidate(&used.session).await;
-            let tenant = row.get::<_, Option<uuid::Uuid>>(1).map(TenantId::from_uuid);
-            self.record(SecurityEventKind::TokenReuse, Some(UserId::from_uuid(row.get(0))), tenant, None, device);
-        }
-        Ok(())
-    }
-
     /// New tokens for another tenant of the caller, in the same session.
     ///
     /// # Errors
     /// [`IdentityError::NotAMember`], also for a tenant that does not exist.
     pub async fn switch(&self, claims: &Claims, tenant: &str, device: Device) -> Result<Tokens, IdentityError> {
+        // Locked, so that the next token follows from the newest.
+        const NEWEST: &str = "
+            select token_hash from control.sessions
+            where id = $1 and revoked_at is null and expires_at > now() for update";
         // A session that cannot be refreshed (a developer's) does not become one that can.
         const SWITCH: &str = "
             update control.sessions
-            set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end, last_used_at = now()
-            where id = $1 and revoked_at is null and expires_at > now() returning 1";
-        let connection = self.control("switch the tenant").await?;
+            set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end,
+                rotated_at = (array_prepend(now(), rotated_at))[1:16], last_used_at = now()
+            where id = $1";
+        let mut connection = self.control("switch the tenant").await?;
         let from = claims.org.as_ref().map(|org| org.id);
         let org = self.choose_or_report(&connection, claims.user, Some(tenant), from, &device).await?;
         let id = org.as_ref().map(|org| org.id);
-        let next = RefreshToken::generate(&self.refresh_signer, claims.session);
-        let values = params![claims.session, id, next.hash()];
-        connection.query_opt(SWITCH, values).await?.ok_or(IdentityError::InvalidToken)?;
+        connection.begin().await?;
+        let Some(row) = connection.query_opt(NEWEST, params![claims.session]).await? else {
+            connection.rollback().await?;
+            return Err(IdentityError::InvalidToken);
+        };
+        let next = match row.get::<_, Option<Vec<u8>>>(0) {
+            Some(newest) => RefreshToken::after(&self.refresh_keys, claims.session, &newest),
+            None => RefreshToken::generate(&self.refresh_keys, claims.session),
+        };
+        connection.query(SWITCH, params![claims.session, id, next.hash()]).await?;
+        connection.commit().await?;
         self.record(SecurityEventKind::TenantSwitch, Some(claims.user), id, None, &device);
         self.tokens_for(claims.user, &claims.email, &next, org)
     }

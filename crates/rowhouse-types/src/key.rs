@@ -109,8 +109,12 @@ pub struct Signer(hmac::Key);
 impl Signer {
     /// The payload with its signature, safe in a URL.
     pub fn sign(&self, payload: &[u8]) -> String {
-        let tag = hmac::sign(&self.0, payload);
-        URL_SAFE_NO_PAD.encode([tag.as_ref(), payload].concat())
+        URL_SAFE_NO_PAD.encode([&self.tag(payload)[..], payload].concat())
+    }
+
+    /// The signature alone: 32 bytes that nobody without the key can tell from random ones.
+    pub fn tag(&self, payload: &[u8]) -> [u8; KEY_LENGTH] {
+        hmac::sign(&self.0, payload).as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
     }
 
     /// The payload, if the text is what [`Signer::sign`] made of it.

@@ -1,10 +1,17 @@
-//! Refresh tokens: rotation, and what happens when one is used twice.
+//! Refresh tokens: rotation, and what happens when one is used twice: at once, and later.
 
 use rowhouse_postgres::params;
 use rowhouse_types::{MasterKey, SessionId};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Ground, device, refusal};
+
+impl Ground {
+    /// As if this much time had passed since the tokens were rotated.
+    async fn rotations_were(&self, ago: &str) {
+        self.batch(&format!("update control.sessions set rotated_at = array_fill(now() - interval '{ago}', array[cardinality(rotated_at)])")).await;
+    }
+}
 
 #[tokio::test]
 async fn each_refresh_gives_new_tokens_of_the_same_session() {
@@ -21,12 +28,35 @@ async fn each_refresh_gives_new_tokens_of_the_same_session() {
     }
 }
 
+/// The first answer was lost: the client tries again with the only token that it has.
+#[tokio::test]
+async fn a_token_that_comes_again_within_ten_seconds_gets_the_same_next_one() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    let first = ground.sign_in("ann@example.com").await;
+    let session = ground.claims(&first).await.session;
+    let lost = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+    for ago in ["0", "5 seconds"] {
+        ground.rotations_were(ago).await;
+        let again = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+        assert_eq!(again.refresh_token, lost.refresh_token, "{ago}");
+        assert_ne!(again.access_token, lost.access_token);
+        let claims = ground.claims(&again).await;
+        assert_eq!((claims.user, claims.session, claims.org.as_ref().unwrap().id), (ann, session, acme));
+    }
+    ground.claims(&lost).await;
+    ground.rotations_were("1 hour").await;
+    ground.identity.refresh(&lost.refresh_token, device()).await.unwrap();
+    assert_eq!(ground.events().await, ["sign_in"], "nothing was stolen");
+}
+
 #[tokio::test]
 async fn a_used_token_ends_the_session_for_whoever_holds_the_newest() {
     let ground = Ground::start().await;
     let (ann, acme) = ground.ann_of_acme().await;
     let first = ground.sign_in("ann@example.com").await;
     let second = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+    ground.rotations_were("10 seconds").await;
     assert_eq!(refusal(ground.identity.refresh(&first.refresh_token, device()).await), "invalid token");
     for tokens in [&first, &second] {
         assert_eq!(refusal(ground.identity.verify_access_token(&tokens.access_token).await), "invalid token");
@@ -39,12 +69,33 @@ async fn a_used_token_ends_the_session_for_whoever_holds_the_newest() {
     assert_eq!((reuse[0].user_id, reuse[0].tenant_id), (Some(ann.uuid()), Some(acme.uuid())));
 }
 
+/// One tab is slow: the other has refreshed again, and has changed to another tenant.
+#[tokio::test]
+async fn a_token_that_comes_again_gets_the_newest_however_often_that_was_rotated() {
+    let ground = Ground::start().await;
+    let (ann, _) = ground.ann_of_acme().await;
+    let globex = ground.tenant("globex").await;
+    ground.join(globex, ann, "viewer").await;
+    let first = ground.identity.sign_in(crate::sign_in_to("ann@example.com", "acme")).await.unwrap();
+    let second = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+    let claims = ground.claims(&second).await;
+    let switched = ground.identity.switch(&claims, "globex", device()).await.unwrap();
+    let newest = ground.identity.refresh(&switched.refresh_token, device()).await.unwrap();
+    for earlier in [&first, &second, &switched] {
+        let again = ground.identity.refresh(&earlier.refresh_token, device()).await.unwrap();
+        assert_eq!(again.refresh_token, newest.refresh_token);
+        assert_eq!(ground.claims(&again).await.org.as_ref().unwrap().id, globex);
+    }
+}
+
+/// The moment is counted from the token's own rotation, not from the session's last.
 #[tokio::test]
 async fn a_token_from_long_ago_ends_the_session_too() {
     let ground = Ground::start().await;
     ground.ann_of_acme().await;
     let first = ground.sign_in("ann@example.com").await;
     let mut tokens = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+    ground.rotations_were("11 seconds").await;
     for _ in 0..4 {
         tokens = ground.identity.refresh(&tokens.refresh_token, device()).await.unwrap();
     }
@@ -59,13 +110,15 @@ async fn switching_the_tenant_uses_the_refresh_token_up() {
     let first = ground.sign_in("ann@example.com").await;
     let claims = ground.claims(&first).await;
     let switched = ground.identity.switch(&claims, "acme", device()).await.unwrap();
+    let again = ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+    assert_eq!(again.refresh_token, switched.refresh_token, "a lost answer");
+    ground.rotations_were("11 seconds").await;
     assert_eq!(refusal(ground.identity.refresh(&first.refresh_token, device()).await), "invalid token");
     assert_eq!(refusal(ground.identity.verify_access_token(&switched.access_token).await), "invalid token");
 }
 
-/// Of two that use the same token at the same moment at most one is served, and the session ends.
 #[tokio::test]
-async fn a_token_used_twice_at_once_serves_one_and_ends_the_session() {
+async fn a_token_used_twice_at_once_serves_both() {
     let ground = Ground::start().await;
     ground.ann_of_acme().await;
     for _ in 0..8 {
@@ -73,11 +126,31 @@ async fn a_token_used_twice_at_once_serves_one_and_ends_the_session() {
         let token = &tokens.refresh_token;
         let elsewhere = ground.other_process().await;
         let (here, there) = tokio::join!(ground.identity.refresh(token, device()), elsewhere.refresh(token, device()));
-        assert_eq!([&here, &there].iter().filter(|outcome| outcome.is_ok()).count(), 1);
-        let served = here.or(there).unwrap();
-        let third = ground.other_process().await;
-        assert_eq!(refusal(third.verify_access_token(&served.access_token).await), "invalid token");
+        let (here, there) = (here.unwrap(), there.unwrap());
+        assert_eq!(here.refresh_token, there.refresh_token);
+        ground.claims(&here).await;
+        ground.claims(&there).await;
     }
+}
+
+/// A session that has ended for another reason answers nobody, and tells of no theft.
+#[tokio::test]
+async fn a_lost_answer_is_not_given_again_once_the_session_has_ended() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let ends = [
+        "update control.sessions set revoked_at = now()",
+        "update control.users set active = false",
+        "update control.sessions set expires_at = now()",
+    ];
+    for end in ends {
+        ground.batch("update control.users set active = true").await;
+        let first = ground.sign_in("ann@example.com").await;
+        ground.identity.refresh(&first.refresh_token, device()).await.unwrap();
+        ground.batch(end).await;
+        assert_eq!(refusal(ground.identity.refresh(&first.refresh_token, device()).await), "invalid token", "{end}");
+    }
+    assert!(!ground.events().await.contains(&"token_reuse".to_owned()));
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ pub(crate) fn add(routes: &mut Routes) {
     );
     routes.add(
         public("/api/auth/refresh", "refresh_tokens")
-            .summary("Exchange a refresh token for new tokens; each is good once.")
+            .summary("Exchange a refresh token for new tokens; each is good once, and for ten seconds more for whoever lost the answer.")
             .body(schema_for!(RefreshIn).to_value())
             .answers(200, schema_for!(TokensOut).to_value())
             .refuses(&[400, 401, 413, 415, 422]),

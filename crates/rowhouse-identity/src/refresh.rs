@@ -1,0 +1,126 @@
+//! Refreshing a session: the token is rotated, and one that comes a second time is told apart as
+//! a lost answer or as a theft.
+
+use rowhouse_audit::SecurityEventKind;
+use rowhouse_postgres::{Row, SystemConnection, params};
+use rowhouse_types::{TenantId, UserId};
+
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::keys::Org;
+use crate::refresh_token::RefreshToken;
+use crate::session::{Device, Tokens};
+
+impl Identity {
+    /// Exchanges a refresh token for new tokens.
+    ///
+    /// One that comes again within ten seconds is of a client whose answer was lost, or of a
+    /// second tab: it gets the session's newest refresh token, so that all of them go on with the
+    /// same one. One that comes later has been stolen from somebody: the session ends for both.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`].
+    pub async fn refresh(&self, token: &str, device: Device) -> Result<Tokens, IdentityError> {
+        let used = RefreshToken::read(&self.refresh_keys, token).ok_or(IdentityError::InvalidToken)?;
+        let connection = self.control("refresh a session").await?;
+        let next = used.next(&self.refresh_keys);
+        if let Some(row) = self.rotate(&connection, &used, &next).await? {
+            return self.tokens_of(&row, &next);
+        }
+        if let Some(tokens) = self.replay(&connection, &used).await? {
+            return Ok(tokens);
+        }
+        self.revoke_reused(&connection, &used, &device).await?;
+        Err(IdentityError::InvalidToken)
+    }
+
+    /// Puts the next token in the place of the one that is used, if that is the newest.
+    async fn rotate(
+        &self,
+        connection: &SystemConnection,
+        used: &RefreshToken,
+        next: &RefreshToken,
+    ) -> Result<Option<Row>, IdentityError> {
+        // One statement: whoever is second with the same token finds another hash. A person who
+        // has lost their place in the tenant goes on without one.
+        const ROTATE: &str = "
+            with next as (
+                update control.sessions s
+                set token_hash = $3, rotated_at = (array_prepend(now(), s.rotated_at))[1:16], last_used_at = now(),
+                    expires_at = least(now() + make_interval(days => $4), s.created_at + make_interval(days => $5))
+                where s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
+                  and exists (select 1 from control.users u where u.id = s.user_id and u.active)
+                returning s.user_id, s.tenant_id
+            ), seen as (
+                update control.users set last_seen_at = now() where id = (select user_id from next)
+            )
+            select u.id, u.email, t.id, m.role, t.slug
+            from next join control.users u on u.id = next.user_id
+            left join control.memberships m on m.user_id = u.id and m.tenant_id = next.tenant_id and m.active
+            left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')";
+        let days = (self.settings.session_days, self.settings.session_days_max);
+        let values = params![used.session, used.hash(), next.hash(), days.0, days.1];
+        Ok(connection.query_opt(ROTATE, values).await?)
+    }
+
+    /// The newest token again, for one that was rotated a moment ago; none for any other.
+    ///
+    /// Each token follows from the one before, so the newest is found by going on from the one
+    /// that was sent: no further than there were rotations in the last moments.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`] if the session has ended: then it is no theft either.
+    async fn replay(
+        &self,
+        connection: &SystemConnection,
+        used: &RefreshToken,
+    ) -> Result<Option<Tokens>, IdentityError> {
+        const NEWEST: &str = "
+            select u.id, u.email, t.id, m.role, t.slug, s.token_hash,
+                   (select count(*) from unnest(s.rotated_at) at where at > now() - interval '10 seconds'),
+                   s.revoked_at is null and s.expires_at > now() and u.active
+            from control.sessions s join control.users u on u.id = s.user_id
+            left join control.memberships m on m.user_id = u.id and m.tenant_id = s.tenant_id and m.active
+            left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')
+            where s.id = $1 and s.token_hash is not null";
+        let Some(row) = connection.query_opt(NEWEST, params![used.session]).await? else { return Ok(None) };
+        let (newest, rotations): (Vec<u8>, i64) = (row.get(5), row.get(6));
+        let mut token = used.next(&self.refresh_keys);
+        for _ in 0..rotations {
+            if token.hash() == newest {
+                let alive: bool = row.get(7);
+                return if alive { self.tokens_of(&row, &token).map(Some) } else { Err(IdentityError::InvalidToken) };
+            }
+            token = token.next(&self.refresh_keys);
+        }
+        Ok(None)
+    }
+
+    fn tokens_of(&self, row: &Row, refresh: &RefreshToken) -> Result<Tokens, IdentityError> {
+        let (user, email): (_, String) = (UserId::from_uuid(row.get(0)), row.get(1));
+        let org = row.get::<_, Option<uuid::Uuid>>(2).map(|id| Org {
+            id: TenantId::from_uuid(id),
+            role: row.get(3),
+            slug: row.get(4),
+        });
+        self.tokens_for(user, &email, refresh, org)
+    }
+
+    /// Ends the session of a token that we made but that is not its newest.
+    async fn revoke_reused(
+        &self,
+        connection: &SystemConnection,
+        used: &RefreshToken,
+        device: &Device,
+    ) -> Result<(), IdentityError> {
+        const REVOKE: &str = "
+            update control.sessions set revoked_at = now()
+            where id = $1 and token_hash <> $2 and revoked_at is null returning user_id, tenant_id";
+        if let Some(row) = connection.query_opt(REVOKE, params![used.session, used.hash()]).await? {
+            self.caches.sessions.invalidate(&used.session).await;
+            let tenant = row.get::<_, Option<uuid::Uuid>>(1).map(TenantId::from_uuid);
+            self.record(SecurityEventKind::TokenReuse, Some(UserId::from_uuid(row.get(0))), tenant, None, device);
+        }
+        Ok(())
+    }
+}
