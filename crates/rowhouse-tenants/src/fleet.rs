@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use rowhouse_app::App;
 use rowhouse_audit::Actor;
-use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, ledgers};
+use rowhouse_postgres::{DatabaseResult, Databases, Location, SystemConnection, ledgers};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -60,6 +61,33 @@ pub struct TargetState {
     pub state: &'static str,
     /// Why it failed, or what has drifted.
     pub error: Option<String>,
+}
+
+impl TargetState {
+    /// The state of a target that is on the newest version or not, and of what was found in its
+    /// place if that was looked at.
+    pub(crate) fn of(target: Target, found: Option<Option<&Fingerprint>>, current: bool) -> Self {
+        let state = match (target.status, found) {
+            (TargetStatus::Failed, _) => "failed",
+            (TargetStatus::Making | TargetStatus::Stale, _) => "making",
+            // One that was never migrated has nothing to miss.
+            (_, Some(None)) if !target.fingerprint.own.is_empty() => "missing",
+            (_, Some(Some(found))) if *found != target.fingerprint => "drifted",
+            (TargetStatus::Drifted, _) => "drifted",
+            (TargetStatus::Ok, _) if current => "current",
+            (TargetStatus::Ok, _) => "behind",
+        };
+        let error = match state {
+            "drifted" if target.error.is_none() => {
+                Some("the schema is not what it was when it was migrated: somebody changed it by hand".to_owned())
+            }
+            "missing" => Some("the schema or its database is gone".to_owned()),
+            _ => target.error,
+        };
+        let Target { location, kind, release, .. } = target;
+        let (database, schema) = (location.database.to_string(), location.schema.to_string());
+        Self { database, schema, kind, release, state, error }
+    }
 }
 
 /// How far a fleet operation is.
@@ -332,26 +360,7 @@ impl Tenants {
             TargetKind::Control => target.release == PROGRAM,
             _ => target.release == version.release && target.platform == version.platform,
         };
-        let state = match (target.status, found) {
-            (TargetStatus::Failed, _) => "failed",
-            (TargetStatus::Making | TargetStatus::Stale, _) => "making",
-            // One that was never migrated has nothing to miss.
-            (_, Some(None)) if !target.fingerprint.own.is_empty() => "missing",
-            (_, Some(Some(found))) if *found != target.fingerprint => "drifted",
-            (TargetStatus::Drifted, _) => "drifted",
-            (TargetStatus::Ok, _) if current => "current",
-            (TargetStatus::Ok, _) => "behind",
-        };
-        let error = match state {
-            "drifted" if target.error.is_none() => {
-                Some("the schema is not what it was when it was migrated: somebody changed it by hand".to_owned())
-            }
-            "missing" => Some("the schema or its database is gone".to_owned()),
-            _ => target.error,
-        };
-        let Target { location, kind, release, .. } = target;
-        let (database, schema) = (location.database.to_string(), location.schema.to_string());
-        TargetState { database, schema, kind, release, state, error }
+        TargetState::of(target, found, current)
     }
 
     /// Fingerprints taken afresh, many schemas a query, several databases at a time. A database
@@ -480,6 +489,13 @@ impl Tenants {
             Err(error) => Ok((target, Some(error.to_string()))),
         }
     }
+}
+
+/// What [`Tenants::migrate_up`] would do first in an installation that has no registry yet.
+pub fn first_plan(databases: &Databases, app: &App) -> TargetPlan {
+    let never = Version { release: String::new(), platform: String::new() };
+    let pool = Target::new(databases.pool_location(), TargetKind::Pool, &never, Fingerprint::default());
+    plan(pool, Ok(app.migrations.migrations.iter().map(|file| file.name.clone()).collect()))
 }
 
 fn pool_name(location: &Location) -> String {

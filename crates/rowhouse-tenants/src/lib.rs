@@ -4,6 +4,7 @@
 //! what it is recorded to be was read from its real schema. **Invariant:** making and deleting a
 //! tenant are sagas: whatever dies in between, in the end it is done or nothing of it is left.
 
+mod control;
 mod delete;
 mod demo;
 mod drift;
@@ -25,10 +26,10 @@ mod warm;
 mod way;
 mod words;
 
+pub use control::{control_plan, control_status, migrate_control};
 pub use demo::DemoTenant;
-pub use fleet::{FleetProgress, FleetReport, TargetPlan, TargetState};
+pub use fleet::{FleetProgress, FleetReport, TargetPlan, TargetState, first_plan};
 pub use lifecycle::{ListTenants, TenantPage};
-pub use migrate::migrate_control;
 pub use provision::{Provision, ProvisionOwner, Provisioned};
 pub use service::{Tenants, TenantsError, TenantsSettings};
 pub use target::{Fingerprint, Target, TargetKind, TargetStatus};

@@ -1,64 +1,15 @@
-//! Bringing a database's ground to the newest version: the control database, and what every
-//! data database carries beside the app's tables.
+//! Bringing a data database's ground to the newest version: what it carries beside the app's
+//! tables.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rowhouse_app::{App, AppError, completion_sql, fingerprint};
-use rowhouse_audit::Actor;
+use rowhouse_app::{App, AppError, completion_sql};
 use rowhouse_postgres::{
-    AppliedMigration, CONTROL_TARGET, DatabaseError, DatabaseResult, Databases, Migration, MigrationError,
-    MigrationSet, PLATFORM_TARGET, SHARED_TARGET, SystemConnection, SystemScope, applied_migrations, apply_migrations,
-    migration_preamble,
+    AppliedMigration, DatabaseError, Databases, Migration, MigrationError, MigrationSet, PLATFORM_TARGET,
+    SHARED_TARGET, SystemConnection, applied_migrations, apply_migrations, migration_preamble,
 };
-use serde_json::json;
 use tokio::sync::OnceCell;
-
-use crate::target::{Fingerprint, Target, TargetKind, target_get, targets_put};
-use crate::version::{PROGRAM, Version};
-
-/// Brings the control database to the newest version, and records its fingerprint. Gives the
-/// names of what was applied.
-pub async fn migrate_control(databases: &Databases, scope: &SystemScope) -> Result<Vec<String>, MigrationError> {
-    let failed = |name: &str, source| MigrationError { name: name.into(), target: CONTROL_TARGET.into(), source };
-    let mut connection = databases.control(scope).await.map_err(|error| failed("(connect)", error))?;
-    let set = control_set(databases);
-    let applied = apply_migrations(&mut connection, &set, CONTROL_TARGET, PROGRAM).await?;
-    record_control(databases, &mut connection, &applied).await.map_err(|error| failed("(fingerprint)", error))?;
-    Ok(applied)
-}
-
-/// The control database's files, in the order in which the domains build on each other.
-pub(crate) fn control_set(databases: &Databases) -> MigrationSet {
-    let domains = [
-        rowhouse_audit::CONTROL_MIGRATIONS,
-        rowhouse_identity::CONTROL_MIGRATIONS,
-        rowhouse_jobs::CONTROL_MIGRATIONS,
-        crate::CONTROL_MIGRATIONS,
-    ];
-    MigrationSet::control(&domains, &databases.home().roles)
-}
-
-async fn record_control(
-    databases: &Databases,
-    connection: &mut SystemConnection,
-    applied: &[String],
-) -> DatabaseResult<()> {
-    let location = databases.control_location();
-    let version = Version::of_control();
-    let recorded = target_get(connection, &location).await?;
-    if applied.is_empty() && recorded.is_some_and(|target| target.platform == version.platform) {
-        return Ok(());
-    }
-    let own = fingerprint(connection, &location.schema).await?;
-    let fingerprint = Fingerprint { own, shared: String::new() };
-    // What tells of a migration is made by the first one, so they are not one transaction.
-    connection.begin().await?;
-    targets_put(connection, &[Target::new(location, TargetKind::Control, &version, fingerprint)]).await?;
-    let details = json!({ "program": PROGRAM, "applied": applied });
-    Actor::system().did("migrate_control").with_details(details).write(connection).await?;
-    connection.commit().await
-}
 
 /// Files that were changed after they were applied: what stands there is not what the app says.
 pub(crate) fn refuse_changed(

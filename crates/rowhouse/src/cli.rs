@@ -184,7 +184,7 @@ pub(crate) enum MigrateCommand {
         #[arg(long, default_value_t = 8)]
         parallel: usize,
     },
-    /// Take the newest migration back, by its .down.sql
+    /// Take the tenants' newest migration back, by its .down.sql
     Down {
         #[command(flatten)]
         target: MigrateTarget,

@@ -90,19 +90,15 @@ impl Rowhouse {
     /// Puts the services together and brings the control and the shared databases to the newest
     /// version. Fails if the app's schema can leak.
     pub(crate) async fn open(settings: &Settings, app: App, command: &str) -> anyhow::Result<Self> {
-        Self::open_with(settings, app, command, true).await
-    }
-
-    /// The same without changing the shared database: to tell what a migration would do.
-    pub(crate) async fn open_to_look(settings: &Settings, app: App, command: &str) -> anyhow::Result<Self> {
-        Self::open_with(settings, app, command, false).await
-    }
-
-    async fn open_with(settings: &Settings, app: App, command: &str, migrate_at_open: bool) -> anyhow::Result<Self> {
         let ground = Ground::open(settings, command).await?;
-        let scope = ground.authorities.system.scope("serve");
+        rowhouse_tenants::migrate_control(&ground.databases, &ground.authorities.system.scope("serve")).await?;
+        Self::open_on(ground, settings, app, true).await
+    }
+
+    /// The same on a ground whose control database has been migrated. If not `migrate`, the shared
+    /// database is not changed either: to tell what a migration would do.
+    pub(crate) async fn open_on(ground: Ground, settings: &Settings, app: App, migrate: bool) -> anyhow::Result<Self> {
         let audit = Audit::start(ground.databases.clone(), ground.authorities.system.clone());
-        rowhouse_tenants::migrate_control(&ground.databases, &scope).await?;
         let identity = Identity::open(
             ground.databases.clone(),
             ground.authorities.system.clone(),
@@ -117,7 +113,7 @@ impl Rowhouse {
             &ground.authorities,
             identity.clone(),
             app,
-            TenantsSettings { warm: settings.warm, migrate_at_open, ..TenantsSettings::default() },
+            TenantsSettings { warm: settings.warm, migrate_at_open: migrate, ..TenantsSettings::default() },
         )
         .await?;
         Ok(Self { ground, tenants, identity, audit })

@@ -137,12 +137,12 @@ fn telling_what_a_migration_would_do_changes_nothing() {
     let path = app.to_str().unwrap();
     run(&["app", "new", path]);
     // Also where nothing was made yet.
-    assert_eq!(run(&["migrate", "plan", "--app", path]).as_array().unwrap().len(), 1);
+    assert_eq!(run(&["migrate", "plan", "--app", path]).as_array().unwrap().len(), 2, "the control database too");
     run(&["seed", "demo", "--tenants", "1", "--rows", "10", "--placement", "schema", "--app", path]);
     let added = "alter table tickets add column urgency text;";
     std::fs::write(app.join("migrations/0002_urgency.expand.sql"), added).unwrap();
     for look in [vec!["migrate", "plan"], vec!["migrate", "up", "--dry-run"], vec!["migrate", "status"]] {
-        let targets = run(&[look.as_slice(), &["--app", path]].concat());
+        let targets = run(&[look.as_slice(), &["--target", "tenants", "--app", path]].concat());
         let targets = targets.as_array().unwrap();
         assert_eq!(targets.len(), 2, "the shared tables and the tenant's own: {targets:?}");
         for target in targets {

@@ -13,6 +13,7 @@ mod interrupt;
 mod isolation;
 mod layers;
 mod long_url;
+mod migrate;
 mod openapi;
 mod paging;
 mod pooler;
