@@ -14,11 +14,11 @@ use crate::event::page_limit;
 pub struct Alert {
     /// Its id; ordered by time.
     pub id: Uuid,
-    /// What kind of event raised it.
+    /// What kind of event or condition raised it.
     pub kind: String,
     /// `low`, `medium` or `high`.
     pub severity: String,
-    /// Who or what it is about: `user:…` or `ip:…`.
+    /// Who or what it is about: `user:…`, `ip:…` or `target:…`.
     pub subject: String,
     /// The person, if known.
     pub user_id: Option<Uuid>,
@@ -28,7 +28,7 @@ pub struct Alert {
     pub ip: Option<String>,
     /// One sentence.
     pub title: String,
-    /// How many events it counts, from the first one on.
+    /// How many events it counts, from the first one on; of a condition, how many looks found it.
     pub count: i64,
     /// The first event.
     pub first_at: DateTime<Utc>,
@@ -36,6 +36,8 @@ pub struct Alert {
     pub last_at: DateTime<Utc>,
     /// When an operator took note.
     pub acknowledged_at: Option<DateTime<Utc>>,
+    /// When a look found its condition no more.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl Alert {
@@ -53,6 +55,7 @@ impl Alert {
             first_at: row.get(9),
             last_at: row.get(10),
             acknowledged_at: row.get(11),
+            ended_at: row.get(12),
         }
     }
 }
@@ -114,7 +117,8 @@ pub struct AlertFilter {
 macro_rules! list_alerts {
     ($tenant:literal) => {
         concat!(
-            "select id, kind, severity, subject, user_id, tenant_id, ip, title, count, first_at, last_at, acknowledged_at
+            "select id, kind, severity, subject, user_id, tenant_id, ip, title, count, first_at, last_at, acknowledged_at,
+                    ended_at
              from control.alerts
              where ",
             $tenant,

@@ -7,6 +7,7 @@
 mod actor;
 mod alert;
 mod audit;
+mod condition;
 mod entry;
 mod event;
 mod text;
@@ -15,6 +16,7 @@ mod writer;
 pub use actor::Actor;
 pub use alert::{Alert, AlertFilter};
 pub use audit::Audit;
+pub use condition::{Condition, conditions_record};
 pub use entry::{AuditEntry, EntryFilter, RecordedEntry, audit_write};
 pub use event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind, Severity};
 
@@ -22,4 +24,5 @@ pub use event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind, Se
 pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("audit_0001_audit", include_str!("../migrations/0001_audit.sql")),
     ("audit_0002_subjects", include_str!("../migrations/0002_subjects.sql")),
+    ("audit_0003_conditions", include_str!("../migrations/0003_conditions.sql")),
 ];

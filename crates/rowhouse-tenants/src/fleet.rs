@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::service::{Tenants, TenantsError};
 use crate::target::{
-    Fingerprint, Target, TargetKind, TargetStatus, target_get, targets_behind, targets_count, targets_drifted,
-    targets_list, targets_migrated, targets_put,
+    Fingerprint, Target, TargetKind, TargetStatus, target_get, targets_behind, targets_count, targets_list,
+    targets_migrated, targets_put,
 };
 use crate::version::{PROGRAM, Version};
 use crate::way::real_fingerprints;
@@ -73,15 +73,18 @@ impl TargetState {
             // One that was never migrated has nothing to miss.
             (_, Some(None)) if !target.fingerprint.own.is_empty() => "missing",
             (_, Some(Some(found))) if *found != target.fingerprint => "drifted",
-            (TargetStatus::Drifted, _) => "drifted",
-            (TargetStatus::Ok, _) if current => "current",
-            (TargetStatus::Ok, _) => "behind",
+            // One that was found changed may have been put right since.
+            (TargetStatus::Drifted, _) | (TargetStatus::Changed, None) => "drifted",
+            (TargetStatus::Ok | TargetStatus::Changed, _) if current => "current",
+            (TargetStatus::Ok | TargetStatus::Changed, _) => "behind",
         };
-        let error = match state {
-            "drifted" if target.error.is_none() => {
+        let error = match (state, target.status) {
+            ("missing", _) => Some("the schema or its database is gone".to_owned()),
+            ("drifted", TargetStatus::Ok | TargetStatus::Changed) if found.is_some() => {
                 Some("the schema is not what it was when it was migrated: somebody changed it by hand".to_owned())
             }
-            "missing" => Some("the schema or its database is gone".to_owned()),
+            // What was told of it has been taken back.
+            ("current" | "behind", TargetStatus::Changed) => None,
             _ => target.error,
         };
         let Target { location, kind, release, .. } = target;
@@ -121,7 +124,7 @@ impl FleetReport {
         let told = || (target.name(), target.error.clone().unwrap_or_default());
         match target.status {
             TargetStatus::Failed => self.failed.extend([told()]),
-            TargetStatus::Drifted => {
+            TargetStatus::Drifted | TargetStatus::Changed => {
                 self.migrated += 1;
                 self.drifted.extend([told()]);
             }
@@ -353,7 +356,7 @@ impl Tenants {
         Ok(states.filter(|state| state.kind.holds_rows() || wrong(state)).collect())
     }
 
-    fn state(&self, target: Target, real: Option<&BTreeMap<String, Fingerprint>>) -> TargetState {
+    pub(crate) fn state(&self, target: Target, real: Option<&BTreeMap<String, Fingerprint>>) -> TargetState {
         let found = real.map(|real| real.get(&target.name()));
         let version = self.version();
         let current = match target.kind {
@@ -365,7 +368,10 @@ impl Tenants {
 
     /// Fingerprints taken afresh, many schemas a query, several databases at a time. A database
     /// that cannot be reached has none; its targets show as missing.
-    async fn all_fingerprints(&self, targets: &[Target]) -> Result<BTreeMap<String, Fingerprint>, TenantsError> {
+    pub(crate) async fn all_fingerprints(
+        &self,
+        targets: &[Target],
+    ) -> Result<BTreeMap<String, Fingerprint>, TenantsError> {
         let work = pieces(targets.to_vec(), SCHEMAS_A_QUERY).into_iter().map(|piece| async move {
             let scope = self.system.scope("verify fingerprints");
             let location = &piece[0].location;
@@ -390,25 +396,6 @@ impl Tenants {
             real.extend(some?);
         }
         Ok(real)
-    }
-
-    /// Compares every real schema with what was recorded, and records those that differ. Gives
-    /// how many do. For a scheduled scan.
-    pub async fn record_drift(&self) -> Result<usize, TenantsError> {
-        let control = self.control("look for drift").await?;
-        let targets = targets_list(&control).await?;
-        drop(control);
-        let real = self.all_fingerprints(&targets).await?;
-        let mut drifted = Vec::new();
-        for mut target in targets {
-            let state = self.state(target.clone(), Some(&real));
-            if target.status == TargetStatus::Ok && matches!(state.state, "drifted" | "missing") {
-                tracing::error!(target = %target.name(), reason = state.error, "a schema has drifted");
-                (target.status, target.error) = (TargetStatus::Drifted, state.error);
-                drifted.push(target);
-            }
-        }
-        Ok(targets_drifted(&self.control("record drift").await?, &drifted).await?)
     }
 
     /// The newest file that stands in any target's ledger: what [`Self::migrate_down`] takes back.

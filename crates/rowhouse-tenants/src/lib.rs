@@ -37,5 +37,7 @@ pub use tenant::{Placement, Tenant, TenantStatus};
 pub use words::UnknownWord;
 
 /// The control database's tables of this crate.
-pub const CONTROL_MIGRATIONS: &[(&str, &str)] =
-    &[("tenants_0001_tenants", include_str!("../migrations/0001_tenants.sql"))];
+pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
+    ("tenants_0001_tenants", include_str!("../migrations/0001_tenants.sql")),
+    ("tenants_0002_changed_targets", include_str!("../migrations/0002_changed_targets.sql")),
+];

@@ -40,6 +40,8 @@ words! {
         Failed = "failed",
         /// Migrated, but its schema differs from others that took the same way.
         Drifted = "drifted",
+        /// Migrated, and found changed since.
+        Changed = "changed",
         /// About to be dropped.
         Stale = "stale",
     }
@@ -202,20 +204,24 @@ pub(crate) async fn targets_migrated(connection: &SystemConnection, targets: &[T
     connection.query(UPDATE, params![list]).await.map(drop)
 }
 
-/// Records that targets have drifted, unless they were migrated since they were read. Gives how
-/// many have.
-pub(crate) async fn targets_drifted(connection: &SystemConnection, targets: &[Target]) -> DatabaseResult<usize> {
+/// Records what a look found, unless a target was migrated since it was read: those that are no
+/// longer what they were when they were migrated, and those that are so again. Gives the names of
+/// the targets that it holds for.
+pub(crate) async fn targets_seen(connection: &SystemConnection, targets: &[Target]) -> DatabaseResult<Vec<String>> {
     const UPDATE: &str = "
-        update control.targets as known set status = t.status, error = t.error
+        update control.targets as known set
+            status = case when known.status = 'drifted' then known.status else t.status end,
+            error = case when known.status = 'drifted' then known.error else t.error end
         from jsonb_to_recordset($1) as t (
             cluster text, database text, schema text, release text, platform text, fingerprint text,
             shared_fingerprint text, status text, error text)
         where known.cluster = t.cluster and known.database = t.database and known.schema = t.schema
-          and known.status = 'ok' and (known.release, known.platform, known.fingerprint, known.shared_fingerprint)
+          and known.status in ('ok', 'changed', 'drifted')
+          and (known.release, known.platform, known.fingerprint, known.shared_fingerprint)
             = (t.release, t.platform, t.fingerprint, t.shared_fingerprint)
-        returning 1";
+        returning known.database || '/' || known.schema";
     let list = Value::Array(targets.iter().map(Target::to_json).collect());
-    Ok(connection.query(UPDATE, params![list]).await?.len())
+    Ok(connection.query(UPDATE, params![list]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// Forgets a target that is gone.

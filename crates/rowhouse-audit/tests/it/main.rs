@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod alert;
+mod condition;
 mod entry;
 mod event;
 mod schema;

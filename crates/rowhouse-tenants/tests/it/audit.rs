@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::town::{PLACEMENTS, Town, provision, quiet, sign_up, try_provision};
 
 impl Town {
-    fn audit(&self) -> Audit {
+    pub(crate) fn audit(&self) -> Audit {
         Audit::start(self.test.databases.clone(), self.test.authorities.system.clone())
     }
 

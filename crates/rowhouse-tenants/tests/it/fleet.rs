@@ -4,7 +4,6 @@ use rowhouse_postgres::Migration;
 use rowhouse_tenants::{Placement, Tenants};
 
 use crate::installation::{Installation, solar, solar_with};
-use crate::town::{Town, provision};
 
 async fn fleet(schemas: usize) -> Installation {
     let installation = Installation::start(0).await;
@@ -108,22 +107,4 @@ async fn a_migration_that_was_changed_after_it_was_applied_is_refused() {
     .await;
     let error = opened.err().unwrap().to_string();
     assert!(error.contains(&name) && error.contains("changed after it was applied"), "{error}");
-}
-
-#[tokio::test]
-async fn a_scheduled_scan_names_what_was_changed_by_hand_and_only_one_process_makes_it() {
-    let town = Town::start().await;
-    let (one, other) = (town.open().await, town.open().await);
-    let tenant = provision(&one, "acme", Placement::Schema).await;
-    assert_eq!(one.scan_if_due().await.unwrap(), Some(0));
-    let change = format!("alter table {}.customers add column by_hand text", tenant.location.schema);
-    town.system(&tenant.location).await.batch(&change).await.unwrap();
-    assert_eq!(other.scan_if_due().await.unwrap(), None, "the last one is not long ago");
-    town.control().await.query("update control.scans set began_at = began_at - interval '1 day'", &[]).await.unwrap();
-    assert_eq!(other.scan_if_due().await.unwrap(), Some(1));
-    let drifted: Vec<_> =
-        one.migrate_status(false).await.unwrap().into_iter().filter(|state| state.state == "drifted").collect();
-    assert_eq!(drifted.len(), 1, "{drifted:?}");
-    assert_eq!(drifted[0].schema, *tenant.location.schema);
-    assert_eq!(one.scan_if_due().await.unwrap(), None);
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod deletion;
 mod demo;
+mod drift;
 mod fleet;
 mod fleet_targets;
 mod installation;
