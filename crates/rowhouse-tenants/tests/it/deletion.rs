@@ -110,7 +110,11 @@ async fn assert_gone(town: &Town, tenants: &Tenants, tenant: &Tenant, neighbours
     assert_eq!((found.status, found.name.as_str()), (TenantStatus::Archived, ""), "{slug}");
     assert_eq!(tables_with(town, &mark(slug)).await, Vec::<String>::new(), "{slug}");
     assert_eq!(tables_with(town, &format!("The {slug}")).await, Vec::<String>::new(), "{slug}");
-    assert_eq!(tables_with(town, &tenant.id.to_string()).await, ["control.sagas", "control.tenants"], "{slug}");
+    assert_eq!(
+        tables_with(town, &tenant.id.to_string()).await,
+        ["control.audit_log", "control.sagas", "control.tenants"],
+        "{slug}"
+    );
     assert_eq!(tables_with(town, &format!("@{slug}.example")).await, ["control.users"], "{slug}");
     let place = format!("_{}", tenant.id.uuid().simple());
     let exists = "
