@@ -37,6 +37,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
 const NO_TRANSACTION: &str = "-- rowhouse: no-transaction";
 /// First line of a file whose statement is repeated until it changes no row.
 const REPEAT: &str = "-- rowhouse: repeat";
+/// For a fresh place: before it builds an index, PostgreSQL opens all others of the table to
+/// estimate how many workers would pay, which none do on empty tables; and nobody reads notices.
+const ON_EMPTY_TABLES: &str = "set local max_parallel_maintenance_workers = 0; set local client_min_messages = warning";
 /// Batches of one backfill; one that needs more does not come to an end.
 const REPEATS_MAX: u32 = 1_000_000;
 
@@ -142,7 +145,7 @@ impl MigrationSet {
     /// The whole set as one batch for a fresh schema: what provisioning runs in one message.
     /// `after` is appended (completion).
     pub fn provision_sql(&self, schema: &str, release: &str, after: &str) -> String {
-        let mut sql = format!("{};\n", search_path(schema));
+        let mut sql = format!("{ON_EMPTY_TABLES};\n{};\n", search_path(schema));
         for migration in &self.migrations {
             sql.push_str(&migration.sql_for_fresh_place());
             // A file may end in a comment or without a semicolon.
