@@ -1,7 +1,10 @@
 //! The system scope's connection: the owner role, which sees every tenant's rows. For
 //! migrations, provisioning, identity and the like; never for serving a tenant's request.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use deadpool::managed::Object;
+use futures_util::future::join;
 
 use crate::authority::Location;
 use crate::connection::{Connection, Connector};
@@ -20,16 +23,22 @@ pub struct SystemConnection {
     held: Option<Held>,
     location: Location,
     in_transaction: bool,
+    /// A transaction is to begin with the next statement.
+    begin_due: AtomicBool,
     kept: bool,
 }
 
 impl SystemConnection {
     pub(crate) fn pooled(connection: Object<Connector>, location: Location) -> Self {
-        Self { held: Some(Held::Pooled(Box::new(connection))), location, in_transaction: false, kept: false }
+        Self::new(Held::Pooled(Box::new(connection)), location)
     }
 
     pub(crate) fn own(connection: Connection, location: Location) -> Self {
-        Self { held: Some(Held::Own(Box::new(connection))), location, in_transaction: false, kept: false }
+        Self::new(Held::Own(Box::new(connection)), location)
+    }
+
+    fn new(held: Held, location: Location) -> Self {
+        Self { held: Some(held), location, in_transaction: false, begin_due: AtomicBool::new(false), kept: false }
     }
 
     fn connection(&self) -> &Connection {
@@ -47,8 +56,11 @@ impl SystemConnection {
     /// Runs one statement.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<Vec<Row>> {
         let connection = self.connection();
-        let prepared = connection.prepare(sql).await?;
-        connection.query(sql, prepared.as_ref(), params).await
+        self.send(async {
+            let prepared = connection.prepare(sql).await?;
+            connection.query(sql, prepared.as_ref(), params).await
+        })
+        .await
     }
 
     /// Runs one statement of which at most one row is expected.
@@ -58,12 +70,23 @@ impl SystemConnection {
 
     /// Runs one statement and gives the number of rows it changed.
     pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> DatabaseResult<u64> {
-        self.connection().execute(sql, params).await
+        self.send(self.connection().execute(sql, params)).await
     }
 
     /// Runs statements without parameters in one message; several form one transaction.
     pub async fn batch(&self, sql: &str) -> DatabaseResult<()> {
-        self.connection().batch(sql).await
+        self.send(self.connection().batch(sql)).await
+    }
+
+    /// Sends a statement, and before it the begin that is due: one round trip for both.
+    async fn send<T>(&self, statement: impl Future<Output = DatabaseResult<T>>) -> DatabaseResult<T> {
+        if !self.begin_due.swap(false, Ordering::Relaxed) {
+            return statement.await;
+        }
+        // The one that is polled first sends first.
+        let (begun, outcome) = join(self.connection().batch("begin"), statement).await;
+        begun?;
+        outcome
     }
 
     /// Drops a database with whoever is connected to it, as far as the role may end them.
@@ -84,22 +107,32 @@ impl SystemConnection {
         self.kept = held;
     }
 
-    /// Begins a transaction; it ends by [`Self::commit`] or, when dropped, by rollback.
+    /// Begins a transaction, together with its first statement; it ends by [`Self::commit`] or,
+    /// when dropped, by rollback.
     pub async fn begin(&mut self) -> DatabaseResult<()> {
         self.in_transaction = true;
+        if self.connection().pipelining {
+            *self.begin_due.get_mut() = true;
+            return Ok(());
+        }
         self.batch("begin").await
     }
 
     /// Commits what was begun.
     pub async fn commit(&mut self) -> DatabaseResult<()> {
-        self.batch("commit").await?;
-        self.in_transaction = false;
-        Ok(())
+        self.end("commit").await
     }
 
     /// Takes back what was begun.
     pub async fn rollback(&mut self) -> DatabaseResult<()> {
-        self.batch("rollback").await?;
+        self.end("rollback").await
+    }
+
+    async fn end(&mut self, how: &str) -> DatabaseResult<()> {
+        // Nothing was sent, so there is no transaction to end.
+        if !std::mem::take(self.begin_due.get_mut()) {
+            self.batch(how).await?;
+        }
         self.in_transaction = false;
         Ok(())
     }

@@ -178,6 +178,16 @@ impl TenantConnection {
         Ok(results)
     }
 
+    /// Runs statements without parameters, such as a seed file, in a transaction of their own and
+    /// in one round trip.
+    pub async fn run_batch(&self, sql: &str) -> DatabaseResult<()> {
+        let unfinished = Unfinished(Some(&self.connection));
+        // The text may end in a comment or without a semicolon.
+        self.connection.batch(&format!("{};\n{sql}\n;\ncommit", self.begin)).await?;
+        unfinished.end();
+        Ok(())
+    }
+
     /// Begins a transaction of several steps, where a later one depends on an earlier one's
     /// result.
     pub async fn begin(self) -> DatabaseResult<TenantTx> {
@@ -187,8 +197,8 @@ impl TenantConnection {
     }
 }
 
-/// A transaction whose statements are sent one by one. If its request fails, or is dropped
-/// between two of them, the connection would go back to its pool in the middle of it, with the
+/// A transaction that a failing statement leaves open. If its request fails, or is dropped
+/// between two statements, the connection would go back to its pool in the middle of it, with the
 /// tenant set and locks held: so the rollback is sent first.
 struct Unfinished<'a>(Option<&'a Connection>);
 

@@ -65,6 +65,22 @@ async fn a_failing_statement_rolls_the_pipeline_back_and_leaves_the_connection_u
     assert_eq!(rows.len(), 1);
 }
 
+#[tokio::test]
+async fn a_tenants_batch_is_whole_or_leaves_nothing_and_never_an_open_transaction() {
+    let (test, ann, bob) = two_tenants().await;
+    let batch = async |text: &str| test.databases.tenant(&ann).await.unwrap().run_batch(text).await;
+    let insert = "insert into notes (text) values ('of a batch')";
+    batch(&format!("{insert}; {insert} -- and no more")).await.unwrap();
+    for failing in ["select 1 / 0", "insert into notes (tenant_id, text) values (rowhouse.new_id(), 'stolen')"] {
+        batch(&format!("{insert}; {failing}; {insert}")).await.unwrap_err();
+    }
+    batch(&format!("begin; {insert}")).await.unwrap();
+    for (context, expected) in [(&ann, 4), (&bob, 1)] {
+        let connection = test.databases.tenant(context).await.unwrap();
+        assert_eq!(connection.run("select text from app.notes", &[]).await.unwrap().len(), expected);
+    }
+}
+
 /// A client may disconnect at any await point; the next borrower of the connection must find
 /// it outside any transaction, with no tenant set.
 #[tokio::test]

@@ -4,4 +4,5 @@
 mod isolation;
 mod json;
 mod lanes;
+mod system;
 mod wire;
