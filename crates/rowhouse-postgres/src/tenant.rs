@@ -183,7 +183,7 @@ impl TenantConnection {
     pub async fn run_batch(&self, sql: &str) -> DatabaseResult<()> {
         let unfinished = Unfinished(Some(&self.connection));
         // The text may end in a comment or without a semicolon.
-        self.connection.batch(&format!("{};\n{sql}\n;\ncommit", self.begin)).await?;
+        self.connection.batch(&format!("{};\n{sql}\n;\ncommit", self.setting.begin())).await?;
         unfinished.end();
         Ok(())
     }
