@@ -49,6 +49,13 @@ impl Tenants {
         Ok(target(recipe.fingerprint.clone()))
     }
 
+    /// What [`Self::create_schema`] will give; none before the first schema of this version.
+    pub(crate) fn foreseen_schema(&self, name: &str) -> Option<Target> {
+        let location = Location { schema: name.into(), ..self.databases.pool_location() };
+        let fingerprint = self.recipe.get()?.fingerprint.clone();
+        Some(Target::new(location, TargetKind::Schema, self.version(), fingerprint))
+    }
+
     /// The lock of a name, and an empty schema of it; to be run at the beginning of a transaction.
     fn empty_schema_sql(&self, name: &str) -> String {
         let roles = &self.databases.home().roles;

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::provision::slug_taken;
 use crate::service::{Tenants, TenantsError};
-use crate::target::{TargetKind, target_claim, target_delete, targets_put};
+use crate::target::{Target, TargetKind, target_claim, target_delete, targets_put};
 use crate::tenant::Placement;
 
 /// The service behind a saga.
@@ -157,13 +157,27 @@ impl ProvisionSaga {
         }
         // The name follows from the tenant's id: an attempt after a crash finds what was left.
         let name = tenants.place_name(kind, state.tenant.uuid());
-        let mut target = match kind {
-            TargetKind::Schema => tenants.create_schema(&name).await?,
-            _ => tenants.create_database(&name).await?,
+        let record = async |mut target: Target| {
+            target.tenant = Some(state.tenant);
+            targets_put(control, &[target]).await
         };
-        target.tenant = Some(state.tenant);
-        state.place = Some(Place::of(&target.location));
-        targets_put(control, &[target]).await?;
+        let location = match (kind, tenants.foreseen_schema(&name)) {
+            // What it will be is known: it is recorded while it is made. Neither stays without the other.
+            (TargetKind::Schema, Some(foreseen)) => {
+                let (made, recorded) = tokio::join!(tenants.create_schema(&name), record(foreseen));
+                recorded?;
+                made?.location
+            }
+            (kind, _) => {
+                let made = match kind {
+                    TargetKind::Schema => tenants.create_schema(&name).await?,
+                    _ => tenants.create_database(&name).await?,
+                };
+                record(made.clone()).await?;
+                made.location
+            }
+        };
+        state.place = Some(Place::of(&location));
         Ok(StepOutcome::DoneWith(json!({ "prepared": false, "place": state.place })))
     }
 
@@ -175,16 +189,20 @@ impl ProvisionSaga {
             on conflict (tenant_id, user_id) do nothing";
         let tenants = upgrade(&self.shared)?;
         let context = tenants.authority.context(state.tenant, location_of(&tenants, state));
-        let transaction = tenants.databases.tenant(&context).await?.begin().await?;
+        let connection = tenants.databases.tenant(&context).await?;
+        let onboarding = tenants.app.onboarding.as_deref();
         if let Some(owner) = state.owner {
             let row = control.query_opt(PERSON, params![owner]).await?;
             let (name, email): (String, String) = row.map_or_else(Default::default, |row| (row.get(0), row.get(1)));
+            let transaction = connection.begin().await?;
             transaction.query(MEMBER, params![state.tenant, owner, name, email]).await?;
+            if let Some(onboarding) = onboarding {
+                transaction.batch(onboarding).await?;
+            }
+            transaction.commit().await?;
+        } else if let Some(onboarding) = onboarding {
+            connection.run_batch(onboarding).await?;
         }
-        if let Some(onboarding) = &tenants.app.onboarding {
-            transaction.batch(onboarding).await?;
-        }
-        transaction.commit().await?;
         // Idempotent and quick: not worth a commit beside its own.
         Ok(StepOutcome::Nothing)
     }
@@ -195,13 +213,22 @@ impl ProvisionSaga {
             where id = $1";
         let tenants = upgrade(&self.shared)?;
         let Location { cluster, database, schema } = location_of(&tenants, state);
-        control.query(ACTIVATE, params![state.tenant, &*cluster, &*database, &*schema]).await?;
+        let values = params![state.tenant, &*cluster, &*database, &*schema];
+        let activate = async { control.query(ACTIVATE, values).await.map_err(StepError::from) };
         let owner = RoleKey::new("owner");
-        if let Some(user) = state.owner {
-            membership_create(control, state.tenant, user, &owner).await.map_err(ApiError::from)?;
-        } else if let Some((id, email)) = &state.invite {
-            invitation_create(control, *id, state.tenant, email, &owner, None).await.map_err(ApiError::from)?;
-        }
+        let welcome = async {
+            if let Some(user) = state.owner {
+                membership_create(control, state.tenant, user, &owner).await.map_err(ApiError::from)?;
+            } else if let Some((id, email)) = &state.invite {
+                invitation_create(control, *id, state.tenant, email, &owner, None).await.map_err(ApiError::from)?;
+            }
+            Ok::<(), StepError>(())
+        };
+        // Neither reads what the other writes: they share a round trip. In order, because after a
+        // failure the second only hears that the transaction is aborted.
+        let (activated, welcomed) = tokio::join!(biased; activate, welcome);
+        activated?;
+        welcomed?;
         Ok(StepOutcome::Done)
     }
 
