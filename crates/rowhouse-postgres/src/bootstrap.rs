@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::cluster::{ClusterSettings, ConnectAs};
-use crate::connection::{Tls, connect};
+use crate::connection::connect;
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::{quote_identifier, quote_literal};
 
@@ -29,26 +29,25 @@ pub struct Bootstrapped {
 /// # Errors
 /// [`DatabaseError::Unavailable`] if the server cannot be reached; otherwise the server's word.
 pub async fn bootstrap(settings: &ClusterSettings) -> DatabaseResult<Bootstrapped> {
-    let tls = Tls::from_system_roots();
-    if let Some(server_version) = already_set_up(settings, &tls).await? {
+    if let Some(server_version) = already_set_up(settings).await? {
         return Ok(Bootstrapped { server_version, created: false });
     }
-    let admin = connect(&settings.base, tls.for_config(&settings.base).as_ref()).await?;
+    let admin = connect(&settings.base, settings.tls(ConnectAs::Owner)).await?;
     let server_version = server_version(&admin).await?;
     require_rights(&admin).await?;
     admin.execute("select pg_advisory_lock($1)", &[&BOOTSTRAP_LOCK]).await?;
     create_roles(&admin, settings).await?;
-    create_databases(&admin, settings, &tls).await?;
+    create_databases(&admin, settings).await?;
     Ok(Bootstrapped { server_version, created: true })
 }
 
 /// The server's version if both roles can already open both databases.
-async fn already_set_up(settings: &ClusterSettings, tls: &Tls) -> DatabaseResult<Option<i32>> {
+async fn already_set_up(settings: &ClusterSettings) -> DatabaseResult<Option<i32>> {
     let mut version = 0;
     for role in [ConnectAs::Owner, ConnectAs::Service] {
         for database in [settings.roles.control_database(), settings.roles.data_database()] {
             let config = settings.config(role, &database);
-            match connect(&config, tls.for_config(&config).as_ref()).await {
+            match connect(&config, settings.tls(role)).await {
                 Ok(client) => version = server_version(&client).await?,
                 // A wrong password, an absent role or database: what the bootstrap is for.
                 Err(DatabaseError::Other { .. } | DatabaseError::Driver(_)) => return Ok(None),
@@ -125,13 +124,13 @@ async fn create_roles(admin: &Client, settings: &ClusterSettings) -> DatabaseRes
     Ok(())
 }
 
-async fn create_databases(admin: &Client, settings: &ClusterSettings, tls: &Tls) -> DatabaseResult<()> {
+async fn create_databases(admin: &Client, settings: &ClusterSettings) -> DatabaseResult<()> {
     let roles = &settings.roles;
     // The owner creates its databases itself, so that the bootstrapping role needs no
     // membership in it. It starts from whichever database the URL names.
     let mut config = settings.config(ConnectAs::Owner, settings.base.get_dbname().unwrap_or("postgres"));
     config.application_name("rowhouse bootstrap");
-    let owner = connect(&config, tls.for_config(&config).as_ref()).await?;
+    let owner = connect(&config, settings.tls(ConnectAs::Owner)).await?;
     for database in [roles.control_database(), roles.data_database()] {
         let exists = admin.query_opt("select 1 from pg_database where datname = $1", &[&database]).await?;
         if exists.is_none() {

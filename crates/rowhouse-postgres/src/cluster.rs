@@ -6,6 +6,9 @@ use rowhouse_types::MasterKey;
 use secrecy::ExposeSecret;
 use tokio_postgres::config::Config;
 
+use crate::server_url;
+use crate::tls::Tls;
+
 /// The name of the cluster that holds the control database.
 pub(crate) const HOME_CLUSTER: &str = "home";
 
@@ -117,11 +120,12 @@ impl Default for PoolLimits {
 /// How to reach one cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
-    /// Host, port and TLS mode; role and database are set per connection.
+    /// Host and port; role and database are set per connection.
     pub(crate) base: Config,
+    tls: Tls,
     /// A pooler in transaction mode before the server, for the service role. The owner goes past
     /// it: its locks and long transactions need a session of their own.
-    pooler: Option<Config>,
+    pooler: Option<(Config, Tls)>,
     /// The roles and databases.
     pub roles: RoleNames,
     /// The key from which the roles' passwords are derived.
@@ -144,18 +148,19 @@ pub(crate) enum ConnectAs {
 
 impl ClusterSettings {
     /// Settings for the server at a connection URL; role and database of the URL are used by
-    /// the bootstrap only.
+    /// the bootstrap only. Of TLS it says what libpq reads: `sslmode` and `sslrootcert`.
     ///
     /// # Errors
     /// The URL's fault, in words, without its password.
     pub fn from_url(url: &str, roles: RoleNames, master_key: MasterKey) -> Result<Self, String> {
-        let base: Config = url.parse().map_err(|error| format!("the database URL cannot be read: {error}"))?;
-        Ok(Self::from_config(base, roles, master_key))
+        let (base, tls) = server_url::read(url).map_err(|fault| format!("the database URL {fault}"))?;
+        Ok(Self { tls, ..Self::from_config(base, roles, master_key) })
     }
 
     pub(crate) fn from_config(base: Config, roles: RoleNames, master_key: MasterKey) -> Self {
         Self {
             base,
+            tls: Tls::OFF,
             pooler: None,
             roles,
             master_key,
@@ -166,12 +171,12 @@ impl ClusterSettings {
     }
 
     /// The same server behind a pooler, which the service role uses. Of the URL only host, port
-    /// and TLS mode count.
+    /// and TLS count.
     ///
     /// # Errors
     /// The URL's fault, in words, without its password.
     pub fn behind_pooler(mut self, url: &str) -> Result<Self, String> {
-        let pooler: Config = url.parse().map_err(|error| format!("the pooler's URL cannot be read: {error}"))?;
+        let pooler = server_url::read(url).map_err(|fault| format!("the pooler's URL {fault}"))?;
         self.pooler = Some(pooler);
         Ok(self)
     }
@@ -193,8 +198,7 @@ impl ClusterSettings {
             ConnectAs::Owner => self.roles.owner(),
             ConnectAs::Service => self.roles.service(),
         };
-        let through = if role == ConnectAs::Service { self.pooler.as_ref() } else { None };
-        let mut config = through.unwrap_or(&self.base).clone();
+        let mut config = self.way(role).0.clone();
         config
             .password(self.master_key.password(&name).expose_secret())
             .user(name)
@@ -202,6 +206,23 @@ impl ClusterSettings {
             .application_name("rowhouse")
             .connect_timeout(self.limits.connect);
         config
+    }
+
+    /// How a role's connections are secured.
+    pub(crate) fn tls(&self, role: ConnectAs) -> &Tls {
+        self.way(role).1
+    }
+
+    /// How programs of PostgreSQL's (psql) are to secure their connections: libpq's environment.
+    pub fn tls_environment(&self) -> Vec<(&'static str, String)> {
+        self.tls.environment()
+    }
+
+    fn way(&self, role: ConnectAs) -> (&Config, &Tls) {
+        match &self.pooler {
+            Some((config, tls)) if role == ConnectAs::Service => (config, tls),
+            _ => (&self.base, &self.tls),
+        }
     }
 
     /// Host and port in words, for messages.

@@ -2,20 +2,20 @@
 //! only way to it.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use lru::LruCache;
-use tokio_postgres::config::{Config, Host, SslMode};
+use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::cluster::{ClusterSettings, ConnectAs};
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::param::Param;
 use crate::row::{Row, Rows};
 use crate::tenant::Statement;
+use crate::tls::Tls;
 use crate::wire::Wire;
 
 /// A connection in a pool.
@@ -144,7 +144,7 @@ fn typed<'a>(params: &'a [Param<'_>]) -> Vec<(&'a (dyn ToSql + Sync), tokio_post
 /// Opens connections of one role to one database.
 pub(crate) struct Connector {
     config: Config,
-    tls: Option<MakeRustlsConnect>,
+    tls: Tls,
     statements_cached_max: Option<NonZeroUsize>,
     pipelining: bool,
     /// Whether tenants' requests speak to the server themselves.
@@ -154,15 +154,15 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: &ClusterSettings, role: ConnectAs, database: &str, tls: &Tls) -> Self {
+    pub(crate) fn new(settings: &ClusterSettings, role: ConnectAs, database: &str) -> Self {
         let config = settings.config(role, database);
-        let tls = tls.for_config(&config);
+        let tls = settings.tls(role).clone();
         let prepares = settings.prepares(role);
         Self {
             wire: role == ConnectAs::Service
                 && prepares
                 && settings.pipelining
-                && tls.is_none()
+                && tls.for_config(&config).is_none()
                 && Wire::serves(&config),
             pooled: settings.is_pooled(),
             tls,
@@ -183,7 +183,7 @@ impl Connector {
         let way = match self.statements_cached_max {
             Some(max) if self.wire => Way::Wire(Box::new(Wire::connect(&self.config, max).await?)),
             max => Way::Driver {
-                client: Box::new(connect(&self.config, self.tls.as_ref()).await?),
+                client: Box::new(connect(&self.config, &self.tls).await?),
                 prepared: max.map(|max| Mutex::new(LruCache::new(max))),
             },
         };
@@ -192,19 +192,29 @@ impl Connector {
 }
 
 /// Connects and drives the connection in a task of its own.
-pub(crate) async fn connect(config: &Config, tls: Option<&MakeRustlsConnect>) -> DatabaseResult<Client> {
-    match tls {
-        Some(tls) => {
-            let (client, connection) = config.connect(tls.clone()).await?;
+pub(crate) async fn connect(config: &Config, tls: &Tls) -> DatabaseResult<Client> {
+    let Some(secured) = tls.for_config(config) else {
+        return connect_plain(config).await.map_err(|error| tls.in_words(error, config));
+    };
+    match config.connect(secured).await {
+        Ok((client, connection)) => {
             tokio::spawn(drive(connection));
             Ok(client)
         }
-        None => {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(drive(connection));
-            Ok(client)
+        Err(error) if tls.goes_on_in_the_clear(&error) => {
+            tracing::debug!(%error, "the server cannot be reached with TLS; going on without, as sslmode=prefer says");
+            connect_plain(config).await.map_err(|error| tls.in_words(error, config))
         }
+        Err(error) => Err(tls.in_words(error, config)),
     }
+}
+
+async fn connect_plain(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Disable);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(drive(connection));
+    Ok(client)
 }
 
 async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
@@ -228,30 +238,5 @@ impl Manager for Connector {
             Way::Wire(wire) => wire.is_sound().await,
         };
         if sound { Ok(()) } else { Err(RecycleError::message("the connection is closed")) }
-    }
-}
-
-/// TLS for servers that are reached over a network, checked against the system's roots.
-#[derive(Clone)]
-pub(crate) struct Tls(Arc<rustls::ClientConfig>);
-
-impl Tls {
-    pub(crate) fn from_system_roots() -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        // A machine without roots can still use sockets and sslmode=disable.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider supports TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self(Arc::new(config))
-    }
-
-    pub(crate) fn for_config(&self, config: &Config) -> Option<MakeRustlsConnect> {
-        let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        let wanted = !local && config.get_ssl_mode() != SslMode::Disable;
-        wanted.then(|| MakeRustlsConnect::new((*self.0).clone()))
     }
 }

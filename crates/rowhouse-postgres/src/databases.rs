@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authority::{Authorities, Location, SystemScope, TenantContext};
 use crate::cluster::{ClusterSettings, ConnectAs, HOME_CLUSTER};
-use crate::connection::{Connector, Tls};
+use crate::connection::Connector;
 use crate::error::{DatabaseError, DatabaseResult};
 use crate::lanes::{Boarding, Lanes};
 use crate::row::Row;
@@ -58,7 +58,6 @@ pub struct Databases {
     /// Statements that were too slow for a lane, for a while: hashes of tenant and text.
     slow: moka::sync::Cache<u64, ()>,
     tenants: moka::sync::Cache<TenantId, Arc<Semaphore>>,
-    tls: Tls,
 }
 
 impl Databases {
@@ -74,7 +73,6 @@ impl Databases {
                 .time_to_idle(Duration::from_secs(300))
                 .build(),
             slow: moka::sync::Cache::builder().max_capacity(SLOW_MAX).time_to_live(SLOW_REMEMBERED).build(),
-            tls: Tls::from_system_roots(),
         });
         tokio::spawn(reap(Arc::downgrade(&databases)));
         (databases, Authorities::new())
@@ -189,7 +187,7 @@ impl Databases {
     /// and for statements that must not run beside others (create and drop database).
     pub async fn system_unpooled(&self, scope: &SystemScope, location: &Location) -> DatabaseResult<SystemConnection> {
         let cluster = self.cluster(&location.cluster)?;
-        let connector = Connector::new(&cluster, ConnectAs::Owner, &location.database, &self.tls);
+        let connector = Connector::new(&cluster, ConnectAs::Owner, &location.database);
         tracing::debug!(purpose = scope.purpose(), database = %location.database, "system scope opened");
         Ok(SystemConnection::own(connector.open().await?, location.clone()))
     }
@@ -214,7 +212,7 @@ impl Databases {
             ConnectAs::Owner => limits.owner_connections_max,
             ConnectAs::Service => limits.service_connections_max,
         };
-        let connector = Connector::new(cluster, role, &location.database, &self.tls);
+        let connector = Connector::new(cluster, role, &location.database);
         // At least half of the connections are left to what is not quick.
         let lanes = Lanes::new(if connector.shareable() { limits.lanes_max.min(size / 2) } else { 0 });
         let pool = Pool::builder(connector)

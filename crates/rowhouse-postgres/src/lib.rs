@@ -19,10 +19,12 @@ mod param;
 mod platform;
 mod probe;
 mod row;
+mod server_url;
 mod sql_text;
 mod system;
 mod tenant;
 mod text_form;
+mod tls;
 mod wire;
 
 pub use authority::{Authorities, Location, SystemAuthority, SystemScope, TenantAuthority, TenantContext};

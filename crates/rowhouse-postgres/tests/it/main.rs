@@ -5,4 +5,5 @@ mod isolation;
 mod json;
 mod lanes;
 mod system;
+mod tls;
 mod wire;

@@ -128,6 +128,7 @@ async fn psql(settings: &Settings, tenant: Option<String>, arguments: &[String])
         .args(["-h", &host, "-p", &port, "-U", &user, "-d", &database])
         .args(arguments)
         .env("PGPASSWORD", server.settings.master_key.password(&user).expose_secret())
+        .envs(server.settings.tls_environment())
         .env("PGOPTIONS", options);
     if server.is_managed_here() {
         // The server must outlive psql, so this process stays, also when Ctrl-C reaches both:
