@@ -43,6 +43,25 @@ async fn statements_of_one_message_are_one_transaction() {
     assert_eq!(rows.iter().map(|rows| rows[0].get::<_, i32>(0)).collect::<Vec<_>>(), [1, 2]);
 }
 
+/// Whoever has the connection next, and no tenant yet, sees nothing.
+#[tokio::test]
+async fn a_tenant_ends_with_its_message() {
+    let (test, context) = one_tenant().await;
+    let connection = test.databases.tenant(&context).await.unwrap();
+    connection.run("insert into app.things (n) values (1)", &[]).await.unwrap();
+    let backend = "select pg_backend_pid(), rowhouse.tenant_id()";
+    let before = connection.run(backend, &[]).await.unwrap();
+    assert_eq!(before[0].get::<_, Option<uuid::Uuid>>(1), Some(context.tenant().uuid()));
+    drop(connection);
+    let other = test.authorities.tenant.context(TenantId::generate(), test.databases.pool_location());
+    let transaction = test.databases.tenant(&other).await.unwrap().begin().await.unwrap();
+    // Its own tenant goes with its transaction; what the session holds is left.
+    transaction.batch("rollback").await.unwrap();
+    let after = transaction.query(backend, &[]).await.unwrap();
+    assert_eq!(after[0].get::<_, i32>(0), before[0].get::<_, i32>(0), "the same session");
+    assert_eq!(after[0].get::<_, Option<uuid::Uuid>>(1), None);
+}
+
 #[tokio::test]
 async fn a_schema_that_changes_under_a_prepared_statement_is_seen() {
     let (test, context) = one_tenant().await;
