@@ -194,16 +194,17 @@ impl Connector {
 /// Connects and drives the connection in a task of its own.
 pub(crate) async fn connect(config: &Config, tls: &Tls) -> DatabaseResult<Client> {
     let Some(secured) = tls.for_config(config) else {
-        return connect_plain(config).await.map_err(|error| tls.in_words(error, config));
+        return Box::pin(connect_plain(config)).await.map_err(|error| tls.in_words(error, config));
     };
-    match config.connect(secured).await {
+    // In boxes: what is needed for a moment would be part of every future that may connect.
+    match Box::pin(config.connect(secured)).await {
         Ok((client, connection)) => {
             tokio::spawn(drive(connection));
             Ok(client)
         }
         Err(error) if tls.goes_on_in_the_clear(&error) => {
             tracing::debug!(%error, "the server cannot be reached with TLS; going on without, as sslmode=prefer says");
-            connect_plain(config).await.map_err(|error| tls.in_words(error, config))
+            Box::pin(connect_plain(config)).await.map_err(|error| tls.in_words(error, config))
         }
         Err(error) => Err(tls.in_words(error, config)),
     }
