@@ -40,6 +40,9 @@ pub(crate) struct Driven<State> {
     pub(crate) input: Option<Value>,
     /// Steps that were done, to be recorded with the next one.
     backlog: Vec<StepRecord>,
+    /// Another process may have done more than stands in the database: steps that it was to
+    /// record with a later one.
+    taken_over: bool,
 }
 
 impl<State: Serialize> Driven<State> {
@@ -62,13 +65,13 @@ impl<State: Serialize> Driven<State> {
             attempts: 0,
             state: input.clone(),
         };
-        Ok(Self { row, state, input: Some(input), backlog: Vec::new() })
+        Ok(Self { row, state, input: Some(input), backlog: Vec::new(), taken_over: false })
     }
 }
 
 impl<State> Driven<State> {
     pub(crate) fn recorded(row: SagaRow, state: State) -> Self {
-        Self { row, state, input: None, backlog: Vec::new() }
+        Self { row, state, input: None, backlog: Vec::new(), taken_over: true }
     }
 }
 
@@ -106,6 +109,10 @@ fn step_name<S: Saga>(saga: &S, row: &SagaRow) -> Option<&'static str> {
     usize::try_from(row.step).ok().and_then(|at| saga.steps().get(at)).copied()
 }
 
+fn newest_step<S: Saga>(saga: &S) -> i32 {
+    i32::try_from(saga.steps().len()).unwrap_or(i32::MAX) - 1
+}
+
 async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
 }
@@ -130,7 +137,7 @@ impl Engine {
                 Err(Stop::LeaseLost) => return Err(SagaFailure::LeaseLost),
                 Err(Stop::Cancelled) => {
                     driven.row.cancel_requested = true;
-                    self.turn_round(&mut driven, None).await?;
+                    self.turn_round(saga, &mut driven, None).await?;
                     self.take_back(saga, &mut driven).await?;
                     return Err(SagaFailure::Cancelled);
                 }
@@ -223,10 +230,10 @@ impl Engine {
             StepOutcome::Done => (true, None),
             StepOutcome::DoneWith(output) => (true, Some(output)),
         };
-        let mut backlog = driven.backlog.clone();
+        let (mut backlog, taken_over) = (driven.backlog.clone(), driven.taken_over);
         backlog.push(StepRecord::done(step, &driven.row, started_at, output));
         if !record_now {
-            return Ok(Driven { row, state, input: None, backlog });
+            return Ok(Driven { row, state, input: None, backlog, taken_over });
         }
         match &driven.input {
             Some(input) => {
@@ -235,7 +242,7 @@ impl Engine {
             }
             None => self.write(control, &row, None, None, &backlog).await?,
         }
-        Ok(Driven { row, state, input: None, backlog: Vec::new() })
+        Ok(Driven { row, state, input: None, backlog: Vec::new(), taken_over })
     }
 
     /// Makes sure that nobody else works on the saga. True if it is to be cancelled.
@@ -290,7 +297,7 @@ impl Engine {
             let settled = self.settle(&mut driven.row, SagaStatus::Failed, &told, record).await;
             return if let StepError::Refused(error) = error { SagaFailure::Refused(error) } else { settled };
         }
-        if let Err(failure) = self.turn_round(&mut driven, Some((told, record))).await {
+        if let Err(failure) = self.turn_round(saga, &mut driven, Some((told, record))).await {
             return failure;
         }
         match self.take_back(saga, &mut driven).await {
@@ -300,11 +307,15 @@ impl Engine {
     }
 
     /// Records that a saga goes backwards from here on.
-    async fn turn_round<State>(
+    async fn turn_round<S: Saga>(
         &self,
-        driven: &mut Driven<State>,
+        saga: &S,
+        driven: &mut Driven<S::State>,
         failed: Option<(Value, StepRecord)>,
     ) -> Result<(), SagaFailure> {
+        if driven.taken_over {
+            driven.row.step = newest_step(saga);
+        }
         driven.row.undoing = true;
         driven.row.attempts = 0;
         driven.row.status = SagaStatus::Compensating;
@@ -344,8 +355,7 @@ impl Engine {
 
     /// Takes back the step that failed and every one before it.
     async fn take_back<S: Saga>(&self, saga: &S, driven: &mut Driven<S::State>) -> Result<(), SagaFailure> {
-        let newest = i32::try_from(saga.steps().len()).unwrap_or(i32::MAX) - 1;
-        driven.row.step = driven.row.step.min(newest);
+        driven.row.step = driven.row.step.min(newest_step(saga));
         while let Some(step) = step_name(saga, &driven.row) {
             let mut attempt = 1;
             let stop = loop {

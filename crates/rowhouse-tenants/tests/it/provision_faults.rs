@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowhouse_jobs::{Failpoint, set_failpoint};
+use rowhouse_jobs::{Failpoint, ListSagas, set_failpoint};
 use rowhouse_tenants::{Placement, TenantStatus, Tenants};
 use rowhouse_types::ErrorCode;
 
@@ -72,6 +72,27 @@ async fn killed_at_any_step_another_process_makes_the_tenant_whole() {
                     assert_eq!(town.count(&tenant, "rowhouse.members").await, 1, "{placement}, {name}");
                 }
             }
+        }
+    }
+}
+
+/// What a dead process did may stand nowhere: steps that are quick to repeat are recorded later.
+#[tokio::test]
+async fn killed_at_any_step_and_cancelled_another_process_leaves_nothing_behind() {
+    let (town, tenants) = settled_town().await;
+    let other = town.open().await;
+    let before = town.inventory().await;
+    for placement in PLACEMENTS {
+        for name in failpoints().filter(|name| name != "provision-activate-after") {
+            set_failpoint(&name, "unwanted", Failpoint::Crash);
+            try_provision(&tenants, "unwanted", placement).await.unwrap_err();
+            for operation in tenants.operations(&ListSagas::default()).await.unwrap() {
+                if operation.finished_at.is_none() {
+                    tenants.cancel_operation(operation.id).await.unwrap();
+                }
+            }
+            town.settle(&other).await;
+            assert_eq!(town.inventory().await, before, "{placement}, {name}");
         }
     }
 }
