@@ -225,11 +225,13 @@ impl Engine {
         row.state = serde_json::to_value(&state).map_err(ApiError::internal)?;
         let last = step_name(saga, &row).is_none();
         row.status = if last { SagaStatus::Succeeded } else { SagaStatus::Running };
-        let (record_now, output) = match outcome {
-            StepOutcome::Nothing => (last || driven.input.is_some(), None),
+        let (worth_it, output) = match outcome {
+            StepOutcome::Nothing => (false, None),
+            StepOutcome::NothingWith(output) => (false, Some(output)),
             StepOutcome::Done => (true, None),
             StepOutcome::DoneWith(output) => (true, Some(output)),
         };
+        let record_now = worth_it || last || driven.input.is_some();
         let (mut backlog, taken_over) = (driven.backlog.clone(), driven.taken_over);
         backlog.push(StepRecord::done(step, &driven.row, started_at, output));
         if !record_now {

@@ -52,9 +52,11 @@ pub enum StepOutcome {
     Done,
     /// Done, with a word about it for operators; recorded before the next begins.
     DoneWith(Value),
-    /// Done, but so cheap to repeat that it is not worth a commit of its own: it is recorded
-    /// together with the next step.
+    /// Done, but so cheap to repeat that its record is not worth a write of its own: it is
+    /// recorded together with the next step.
     Nothing,
+    /// The same, with a word about it for operators.
+    NothingWith(Value),
 }
 
 /// Why a step did not succeed.

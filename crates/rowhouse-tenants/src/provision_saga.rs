@@ -1,7 +1,8 @@
 //! The saga of provisioning: reserve, place, seed, activate.
 //!
 //! For the pool it costs three commits: the reservation with the saga itself, the seed, the
-//! activation. Must never keep a password's hash in its state, which is written.
+//! activation; a new schema costs two more, its own and that of its row among the targets. Must
+//! never keep a password's hash in its state, which is written.
 
 use std::sync::{Arc, Weak};
 
@@ -178,7 +179,9 @@ impl ProvisionSaga {
             }
         };
         state.place = Some(Place::of(&location));
-        Ok(StepOutcome::DoneWith(json!({ "prepared": false, "place": state.place })))
+        let output = json!({ "prepared": false, "place": state.place });
+        // A schema is made anew in a moment, if need be; a database is not.
+        Ok(if kind == TargetKind::Schema { StepOutcome::NothingWith(output) } else { StepOutcome::DoneWith(output) })
     }
 
     /// The owner as a member where the rows live, and the rows that every tenant starts with.
