@@ -106,6 +106,7 @@ fn control_set(databases: &Databases) -> MigrationSet {
         rowhouse_audit::CONTROL_MIGRATIONS,
         rowhouse_identity::CONTROL_MIGRATIONS,
         rowhouse_jobs::CONTROL_MIGRATIONS,
+        rowhouse_mail::CONTROL_MIGRATIONS,
         crate::CONTROL_MIGRATIONS,
     ];
     MigrationSet::control(&domains, &databases.home().roles)
