@@ -33,6 +33,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct DeliveryError {
     pub(crate) verdict: Verdict,
+    /// At what it failed.
+    pub(crate) doing: &'static str,
     /// The SMTP code, if the server answered.
     pub(crate) code: Option<String>,
     /// In words, with the server's own, which may name the recipient: kept in the row, not logged.
@@ -41,14 +43,19 @@ pub(crate) struct DeliveryError {
 
 impl DeliveryError {
     pub(crate) fn new(verdict: Verdict, detail: impl Into<String>) -> Self {
-        Self { verdict, code: None, detail: detail.into() }
+        Self { verdict, doing: "", code: None, detail: detail.into() }
+    }
+
+    /// What the row keeps.
+    pub(crate) fn for_row(&self) -> String {
+        if self.doing.is_empty() { self.detail.clone() } else { format!("{}: {}", self.doing, self.detail) }
     }
 
     /// What a log line may say.
     pub(crate) fn for_log(&self) -> String {
         match &self.code {
-            Some(code) => format!("the server answered {code}"),
-            None => self.detail.clone(),
+            Some(code) => format!("{}: the server answered {code}", self.doing),
+            None => self.for_row(),
         }
     }
 }

@@ -29,7 +29,10 @@ impl FromStr for Sender {
         if text.len() > 300 || text.chars().any(char::is_control) {
             return Err(SenderError);
         }
-        text.trim().parse().map(Self).map_err(|_| SenderError)
+        let mailbox: Mailbox = text.trim().parse().map_err(|_| SenderError)?;
+        // Few servers take other characters, and then for some recipients only.
+        let address: &str = mailbox.email.as_ref();
+        if address.is_ascii() { Ok(Self(mailbox)) } else { Err(SenderError) }
     }
 }
 
@@ -38,6 +41,10 @@ impl Sender {
     pub(crate) fn host(&self) -> &str {
         self.0.email.domain()
     }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.0.email
+    }
 }
 
 /// A mail ready to be sent.
@@ -45,6 +52,7 @@ pub(crate) struct Letter {
     pub(crate) id: Uuid,
     pub(crate) kind: String,
     pub(crate) created_at: DateTime<Utc>,
+    pub(crate) recipient: Address,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -68,13 +76,13 @@ impl Letter {
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into());
         let message = Message::builder()
             .from(sender.0.clone())
-            .to(Mailbox::new(None, recipient))
+            .to(Mailbox::new(None, recipient.clone()))
             .subject(content.subject)
             .message_id(Some(format!("<{id}@{}>", sender.host())))
             .date(created_at.into())
             .raw_header(automatic)
             .multipart(MultiPart::alternative_plain_html(content.text, content.html))
             .map_err(|_| MailError::Recipient)?;
-        Ok(Self { id, kind, created_at, bytes: message.formatted() })
+        Ok(Self { id, kind, created_at, recipient, bytes: message.formatted() })
     }
 }

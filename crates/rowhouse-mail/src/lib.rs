@@ -15,6 +15,8 @@ mod mailer;
 mod message;
 mod queue;
 mod sample;
+mod smtp;
+mod smtp_url;
 mod templates;
 mod text;
 mod worker;
@@ -29,6 +31,8 @@ pub use mailer::{Delivery, MailSettings, Mailer};
 pub use message::{Deed, Mail, MailKind, Message};
 pub use queue::{MailFilter, MailOut, MailStatus};
 pub use sample::samples;
+pub use smtp::{Smtp, SmtpTlsError};
+pub use smtp_url::{SmtpUrl, SmtpUrlError};
 pub use templates::{Content, TemplateError, Templates, Voice};
 
 /// The control database's tables of this crate.

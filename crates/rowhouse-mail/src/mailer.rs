@@ -15,10 +15,13 @@ use crate::folder::Folder;
 use crate::letter::{Letter, Sender, smtp_address};
 use crate::message::Mail;
 use crate::queue::{self, MailFilter, MailOut, MailRow};
+use crate::smtp::Smtp;
 use crate::templates::{Content, Templates, Voice};
 
 /// The way out.
 pub enum Delivery {
+    /// To a server.
+    Smtp(Box<Smtp>),
     /// Into files, for development.
     Folder(Folder),
 }
@@ -126,6 +129,7 @@ impl Mailer {
         let letter = self.letter(row)?;
         let delivered = async {
             match &self.0.settings.delivery {
+                Delivery::Smtp(smtp) => smtp.deliver(&letter).await,
                 Delivery::Folder(folder) => folder.deliver(&letter).await,
             }
         };

@@ -204,7 +204,7 @@ impl Mailer {
             }
             return Ok(());
         };
-        let detail = bounded(&error.detail);
+        let detail = bounded(&error.for_row());
         let status = queue::mail_failed(&connection, row, &detail, pause(error.verdict, row.attempts)).await?;
         let (reason, recipient) = (error.for_log(), masked(row));
         if status == Some(MailStatus::Failed) {

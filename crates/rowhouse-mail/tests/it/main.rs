@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod folder;
+mod log;
+mod outage;
 mod queue;
 mod schema;
+mod sink;
+mod smtp;
 mod templates;
 mod worker;
 
@@ -18,6 +22,8 @@ use rowhouse_testkit::TestDatabases;
 use rowhouse_types::MasterKey;
 use uuid::Uuid;
 
+/// From whom the tests' mails come.
+const SENDER: &str = "Rowhouse <noreply@example.com>";
 /// The token in the link of [`magic_link`].
 const TOKEN: &str = "rh_secret_token";
 
@@ -62,7 +68,7 @@ impl Ground {
 
     fn mailer_with(&self, delivery: Delivery, attempt_max: Duration) -> Mailer {
         let settings = MailSettings {
-            sender: "Rowhouse <noreply@example.com>".parse().unwrap(),
+            sender: SENDER.parse().unwrap(),
             voice: voice(),
             templates: Templates::built_in().unwrap(),
             delivery,
