@@ -40,6 +40,11 @@ impl Folder {
         Self(path.into())
     }
 
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The kept mails, the newest first.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ use crate::queue::{self, MailFilter, MailOut, MailRow};
 use crate::smtp::Smtp;
 use crate::templates::{Content, Templates, Voice};
 
+/// Longest wait of a check.
+const CHECK_MAX: Duration = Duration::from_secs(20);
+
 /// The way out.
 pub enum Delivery {
     /// To a server.
@@ -101,6 +104,23 @@ impl Mailer {
     /// What became of mails, for operators, the newest first, page by page.
     pub async fn list(&self, filter: &MailFilter) -> DatabaseResult<Vec<MailOut>> {
         queue::mails_list(&self.control("list mails").await?, filter).await
+    }
+
+    /// Whether mails could be sent now, for people: where to, or what is in the way. Sends nothing.
+    ///
+    /// # Errors
+    /// What is in the way, in words.
+    pub async fn check(&self) -> Result<String, String> {
+        match &self.0.settings.delivery {
+            Delivery::Folder(folder) => {
+                Ok(format!("no SMTP server is set; mails are kept in {}", folder.path().display()))
+            }
+            Delivery::Smtp(smtp) => match tokio::time::timeout(CHECK_MAX, smtp.check()).await {
+                Ok(Ok(())) => Ok(format!("{} takes mails", smtp.address())),
+                Ok(Err(error)) => Err(format!("{}: {}", smtp.address(), error.for_row())),
+                Err(_) => Err(format!("{}: the server did not answer in time", smtp.address())),
+            },
+        }
     }
 
     pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {

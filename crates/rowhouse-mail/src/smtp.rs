@@ -77,6 +77,18 @@ impl Smtp {
         outcome
     }
 
+    /// Whether the server is there and takes what the service says of itself. Sends nothing.
+    pub(crate) async fn check(&self) -> Result<(), DeliveryError> {
+        let connection = self.connect().await?;
+        self.park(connection);
+        Ok(())
+    }
+
+    /// Where it is, without user and password.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.url.host, self.url.port)
+    }
+
     async fn connect(&self) -> Result<AsyncSmtpConnection, DeliveryError> {
         let server = (self.url.host.as_str(), self.url.port);
         let implicit = self.tls.clone().filter(|_| self.url.tls == Tls::Implicit);

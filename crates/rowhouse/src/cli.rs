@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rowhouse_mail::MailStatus;
 
 use crate::settings::SettingsArgs;
 
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     /// Bring schemas to the newest version
     #[command(subcommand)]
     Migrate(MigrateCommand),
+    /// Mails to people: what became of them
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Operators: the people who run the service
     #[command(subcommand)]
     Operator(OperatorCommand),
@@ -219,6 +223,44 @@ pub(crate) enum TargetArg {
     Tenants,
     /// Both, in this order
     All,
+}
+
+/// `rowhouse mail …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// List mails, the newest first, with what went wrong
+    List {
+        /// Only those that stand here
+        #[arg(long, value_enum)]
+        status: Option<MailStatusArg>,
+        /// Only those to this address
+        #[arg(long, value_name = "EMAIL")]
+        to: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+}
+
+/// Where a mail stands.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum MailStatusArg {
+    /// It is yet to be sent
+    Waiting,
+    /// A server took it, or it was kept as a file
+    Sent,
+    /// It was given up
+    Failed,
+}
+
+impl From<MailStatusArg> for MailStatus {
+    fn from(status: MailStatusArg) -> Self {
+        match status {
+            MailStatusArg::Waiting => Self::Waiting,
+            MailStatusArg::Sent => Self::Sent,
+            MailStatusArg::Failed => Self::Failed,
+        }
+    }
 }
 
 /// `rowhouse operator …`

@@ -3,6 +3,7 @@
 mod app;
 mod db;
 mod doctor;
+mod mail;
 mod migrate;
 mod operator;
 mod seed;
@@ -74,6 +75,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> anyh
         Command::App(command) => app::run(command, settings, output).await,
         Command::Tenant(command) => tenant::run(command, settings, output).await,
         Command::Migrate(command) => migrate::run(command, settings, output).await,
+        Command::Mail(command) => mail::run(command, settings, output).await,
         Command::Operator(command) => operator::run(command, settings, output).await,
         Command::Seed(command) => seed::run(command, settings, output).await,
         Command::Token { tenant, member, minutes } => token::run(&tenant, member, minutes, settings, output).await,

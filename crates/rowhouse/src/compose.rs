@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
 use rowhouse_identity::{Identity, IdentitySettings};
+use rowhouse_mail::Mailer;
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
 use rowhouse_records::Records;
 use rowhouse_server::{ServerSettings, ServerState, Services};
@@ -59,6 +60,7 @@ pub(crate) struct Rowhouse {
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) audit: Audit,
+    pub(crate) mailer: Mailer,
 }
 
 /// A person pressed Ctrl-C.
@@ -99,6 +101,9 @@ impl Rowhouse {
     /// database is not changed either: to tell what a migration would do.
     pub(crate) async fn open_on(ground: Ground, settings: &Settings, app: App, migrate: bool) -> anyhow::Result<Self> {
         let audit = Audit::start(ground.databases.clone(), ground.authorities.system.clone());
+        let (databases, system) = (ground.databases.clone(), ground.authorities.system.clone());
+        let title = &app.manifest.app.title;
+        let mailer = crate::mail::open(settings, title, databases, system, ground.master_key.clone())?;
         let identity = Identity::open(
             ground.databases.clone(),
             ground.authorities.system.clone(),
@@ -116,7 +121,7 @@ impl Rowhouse {
             TenantsSettings { warm: settings.warm, migrate_at_open: migrate, ..TenantsSettings::default() },
         )
         .await?;
-        Ok(Self { ground, tenants, identity, audit })
+        Ok(Self { ground, tenants, identity, audit, mailer })
     }
 
     /// The HTTP side's state.

@@ -6,6 +6,7 @@ mod commands;
 mod compose;
 mod local;
 mod logs;
+mod mail;
 mod output;
 mod settings;
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::mail::{MailArgs, MailChoice};
+
 /// The settings as given, before they are judged.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SettingsArgs {
@@ -92,6 +94,9 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_WARM", global = true, value_name = "N", help_heading = "Settings")]
     pub(crate) warm: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) mail: MailArgs,
+
     /// Log filter, such as info or rowhouse_server=debug [default: info]
     #[arg(long, env = "ROWHOUSE_LOG", global = true, value_name = "FILTER", help_heading = "Settings")]
     pub(crate) log: Option<String>,
@@ -121,6 +126,11 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "prepared_statements",
     "pipelining",
     "warm",
+    "smtp_url",
+    "smtp_ca_file",
+    "mail_from",
+    "mail_language",
+    "mail_templates",
     "log",
     "log_format",
 ];
@@ -148,6 +158,7 @@ pub(crate) struct Settings {
     pub(crate) prepared_statements: bool,
     pub(crate) pipelining: bool,
     pub(crate) warm: usize,
+    pub(crate) mail: MailChoice,
     pub(crate) log: String,
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -266,6 +277,7 @@ impl SettingsArgs {
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),
             pipelining: judge.switch("pipelining", self.pipelining.as_deref()),
             warm: usize::try_from(warm).unwrap_or(2),
+            mail: self.mail.resolve(&mut judge.problems),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format,
         };

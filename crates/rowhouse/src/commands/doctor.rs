@@ -70,5 +70,7 @@ async fn examine_open(rowhouse: &Rowhouse, checks: &mut Vec<Check>) -> anyhow::R
         format!("{}; run: rowhouse migrate up", bad.join(", "))
     };
     checks.push(Check { name: "migrations", passed: bad.is_empty(), message });
+    let mail = rowhouse.mailer.check().await;
+    checks.push(Check { name: "mail", passed: mail.is_ok(), message: mail.unwrap_or_else(|error| error) });
     Ok(())
 }

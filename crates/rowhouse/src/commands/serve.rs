@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
+use rowhouse_mail::Mailer;
 use rowhouse_tenants::DemoTenant;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -83,6 +84,7 @@ async fn serve_until(
         ready = make_ready(rowhouse, output, demo_rows) => ready?,
     };
     let background = tokio::spawn(rowhouse.tenants.clone().run_background());
+    let mails = tokio::spawn(send_mails(rowhouse.mailer.clone(), stop.clone()));
     let state = rowhouse.server_state(settings);
     if let Some(address) = settings.metrics_listen {
         let listener =
@@ -93,6 +95,11 @@ async fn serve_until(
     announce(rowhouse, settings, output, &demo, started).await?;
     let served = rowhouse_server::serve(listener, rowhouse_server::router(state), stop.clone()).await;
     background.abort();
+    // Served to its end, or failed: either way nothing more is to be sent.
+    stop.cancel();
+    if let Err(error) = mails.await {
+        tracing::error!(%error, "send mails");
+    }
     Ok(served?)
 }
 
@@ -133,6 +140,17 @@ async fn bring_forward(rowhouse: &Rowhouse, output: Output) -> anyhow::Result<()
         tracing::error!(%target, %error, "a target could not be migrated; its tenant is served as it is");
     }
     Ok(())
+}
+
+/// Sends mails until the end. A server that cannot be used is told now, and not when the first
+/// person waits for a mail.
+async fn send_mails(mailer: Mailer, stop: CancellationToken) {
+    let checked = tokio::select! { () = stop.cancelled() => return, checked = mailer.check() => checked };
+    match checked {
+        Ok(message) => tracing::info!(message),
+        Err(error) => tracing::warn!(error, "mails cannot be sent now; they wait"),
+    }
+    mailer.run_worker(stop.cancelled()).await;
 }
 
 /// Ctrl-C or SIGTERM; a second one ends at once.

@@ -125,6 +125,7 @@ async fn every_changing_verb_of_the_command_line_is_told() {
         ("tenant list", vec![]),
         ("tenant show acme", vec![]),
         ("operator list", vec![]),
+        ("mail list", vec![]),
         ("migrate status", vec![]),
         ("migrate plan", vec![]),
         ("doctor", vec![]),

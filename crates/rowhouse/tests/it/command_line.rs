@@ -36,6 +36,7 @@ fn every_verb_gives_one_json_document_beside_a_running_service() {
         vec!["app", "check"],
         vec!["app", "describe"],
         vec!["operator", "list"],
+        vec!["mail", "list"],
         vec!["token", "--tenant", "acme"],
         vec!["db", "status"],
         vec!["doctor"],
@@ -51,6 +52,26 @@ fn every_verb_gives_one_json_document_beside_a_running_service() {
             serde_json::from_str(&machine.out).unwrap_or_else(|_| panic!("{arguments:?}: {}", machine.out));
         assert_eq!(document["success"], true, "{arguments:?}");
     }
+}
+
+#[test]
+fn mail_settings_are_judged_together_and_their_password_is_never_told() {
+    let service = Service::shared();
+    let wrong =
+        ["mail", "list", "--smtp-url", "smtp://ann:s3cret@mail.example.com?tls=none", "--mail-language", "deutsch"];
+    let ran = run_beside(service, &wrong);
+    assert_eq!(ran.code, 2, "{}", ran.errors);
+    for words in ["--smtp-url must not send a password without TLS", "--mail-language \"deutsch\"", "needs --mail-from"]
+    {
+        assert!(ran.errors.contains(words), "{words}: {}", ran.errors);
+    }
+    assert!(!ran.errors.contains("s3cret"));
+    // Nobody listens there: the doctor tells, and tells no password.
+    let url = "smtps://ann:s3cret@127.0.0.1:1";
+    let ran = run_beside(service, &["doctor", "--smtp-url", url, "--mail-from", "Solar <noreply@solar.example>"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("FAILED  mail") && ran.out.contains("127.0.0.1:1: connect: "), "{}", ran.out);
+    assert!(!ran.out.contains("s3cret") && !ran.errors.contains("s3cret"));
 }
 
 #[test]

@@ -42,6 +42,7 @@ const VERBS: &[(&str, &[&str], Kind)] = &[
     ("migrate status", &["--verify"], Kind::Ends),
     ("operator create", &["operator-{n}@example.com"], Kind::Ends),
     ("operator list", &[], Kind::Ends),
+    ("mail list", &[], Kind::Ends),
     ("token", &["--tenant", "demo-0001"], Kind::Ends),
     ("doctor", &[], Kind::Ends),
     ("db status", &[], Kind::Ends),
