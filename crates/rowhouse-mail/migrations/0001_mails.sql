@@ -27,7 +27,7 @@ create table control.mails (
     check ((status = 'waiting') = (sealed_content is not null)),
     check ((status = 'waiting') = (finished_at is null))
 );
-create index on control.mails (due_at) where status = 'waiting';
+create index on control.mails (expires_at) where status = 'waiting';
 create index on control.mails (finished_at) where finished_at is not null;
 create index on control.mails (tenant_id, id);
 alter table control.mails enable row level security;

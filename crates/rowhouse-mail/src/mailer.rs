@@ -101,6 +101,14 @@ impl Mailer {
         self.0.nudged.notify_one();
     }
 
+    /// Where mails are kept as files, if no server is set.
+    pub fn folder(&self) -> Option<&Folder> {
+        match &self.0.settings.delivery {
+            Delivery::Folder(folder) => Some(folder),
+            Delivery::Smtp(_) => None,
+        }
+    }
+
     /// What became of mails, for operators, the newest first, page by page.
     pub async fn list(&self, filter: &MailFilter) -> DatabaseResult<Vec<MailOut>> {
         queue::mails_list(&self.control("list mails").await?, filter).await

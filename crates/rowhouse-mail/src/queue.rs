@@ -125,8 +125,8 @@ pub(crate) async fn mail_insert(
     connection.query(INSERT, values).await.map(drop)
 }
 
-/// Takes mails that are due, the oldest first. They are due again after the lease, should the
-/// process die.
+/// Takes mails that are due, those first whose time is over first: a sign-in link does not wait
+/// behind a thousand invitations. They are due again after the lease, should the process die.
 pub(crate) async fn mails_claim(
     connection: &SystemConnection,
     lease: Duration,
@@ -135,7 +135,7 @@ pub(crate) async fn mails_claim(
     const CLAIM: &str = "
         with due as materialized (
             select id from control.mails where status = 'waiting' and due_at <= now()
-            order by due_at limit $3 for update skip locked)
+            order by expires_at limit $3 for update skip locked)
         update control.mails m
         set claim = $1, attempts = attempts + 1, due_at = now() + make_interval(secs => $2::bigint)
         from due where m.id = due.id
@@ -166,8 +166,9 @@ pub(crate) async fn mail_sent(connection: &SystemConnection, row: &MailRow) -> D
     Ok(connection.query_opt(SENT, params![row.id, row.claim]).await?.is_some())
 }
 
-/// Writes that an attempt failed. The mail is tried again after `pause`, unless that is too late or
-/// there is none: then it is given up. Gives where it stands, nothing if the claim is somebody else's.
+/// Writes that an attempt failed. The mail is tried again after `pause`, or sooner if its time would
+/// be half over by then; without a pause, or with no time left, it is given up. Gives where it
+/// stands, nothing if the claim is somebody else's.
 pub(crate) async fn mail_failed(
     connection: &SystemConnection,
     row: &MailRow,
@@ -176,12 +177,13 @@ pub(crate) async fn mail_failed(
 ) -> DatabaseResult<Option<MailStatus>> {
     const FAILED: &str = "
         with held as (
-            select id, due, coalesce(due >= expires_at, true) as ends
-            from control.mails, lateral (select now() + $4::bigint * interval '1 millisecond' as due) as next
+            select id, due, $4 is null or due >= expires_at as ends
+            from control.mails, lateral (
+                select now() + greatest(interval '5 seconds',
+                    least($4::bigint * interval '1 millisecond', (expires_at - now()) / 2)) as due) as next
             where id = $1 and claim = $2 for update of mails)
         update control.mails m
-        set error = $3, claim = null,
-            due_at = coalesce(held.due, m.due_at),
+        set error = $3, claim = null, due_at = held.due,
             status = case when held.ends then 'failed' else 'waiting' end,
             sealed_content = case when held.ends then null else m.sealed_content end,
             finished_at = case when held.ends then now() end

@@ -18,7 +18,7 @@ pub(crate) fn line(text: &str) -> String {
     let mut rest = kept.iter().take(if cut { LENGTH_MAX - 1 } else { LENGTH_MAX }).peekable();
     while let Some(c) = rest.next() {
         line.push(*c);
-        if matches!(c, '.' | ':' | '/' | '@' | '。' | '．') && rest.peek().is_some_and(|next| **next != ' ') {
+        if matches!(c, '.' | ':' | '/' | '@' | '。' | '．' | '｡') && rest.peek().is_some_and(|next| **next != ' ') {
             line.push(WORD_JOINER);
         }
     }

@@ -85,11 +85,10 @@ impl Mailer {
     /// # Errors
     /// Only if the database cannot be asked; what becomes of a mail stands in its row.
     pub async fn deliver_due(&self) -> DatabaseResult<usize> {
-        self.expire().await?;
         let (mut running, mut tried, mut met) = (FuturesUnordered::new(), 0, Met::Answer);
         loop {
             if met == Met::Answer {
-                running.extend(self.claim(AT_A_TIME - running.len()).await?.into_iter().map(|row| self.send(row)));
+                running.extend(self.take(AT_A_TIME - running.len()).await?.into_iter().map(|row| self.send(row)));
             }
             let Some(outcome) = running.next().await else { return Ok(tried) };
             tried += 1;
@@ -130,28 +129,21 @@ impl Mailer {
         }
     }
 
+    /// Gives up what is too late and claims what is due.
     async fn take(&self, room: usize) -> DatabaseResult<Vec<MailRow>> {
         if room == 0 {
             return Ok(Vec::new());
         }
-        self.expire().await?;
-        self.claim(room).await
-    }
-
-    async fn claim(&self, room: usize) -> DatabaseResult<Vec<MailRow>> {
-        let lease = self.0.settings.attempt_max + LEASE_MARGIN;
-        queue::mails_claim(&self.control("send mails").await?, lease, room).await
-    }
-
-    async fn expire(&self) -> DatabaseResult<()> {
-        let expired = queue::mails_expire(&self.control("send mails").await?).await?;
+        let connection = self.control("send mails").await?;
+        let expired = queue::mails_expire(&connection).await?;
         if !expired.is_empty() {
             tracing::warn!(count = expired.len(), "mails were given up: they could not be sent in time");
         }
         for kind in expired {
             count(kind, "failed");
         }
-        Ok(())
+        let lease = self.0.settings.attempt_max + LEASE_MARGIN;
+        queue::mails_claim(&connection, lease, room).await
     }
 
     async fn prune(&self) -> DatabaseResult<()> {

@@ -165,6 +165,21 @@ async fn a_recipient_that_does_not_exist_is_given_up_at_once_and_others_are_not(
 }
 
 #[tokio::test]
+async fn a_mail_that_is_put_off_is_tried_again_while_its_link_is_good() {
+    // As after a long outage: the next pause would be as long as the link is good.
+    const OFTEN: &str = "update control.mails set attempts = 50 where id = $1";
+    let Some(sink) = Sink::plain().await else { return };
+    let ground = Ground::start().await;
+    let mailer = ground.mailer_with(sink.delivery(), LONG);
+    let id = ground.enqueue(&mailer, "later@example.com").await;
+    ground.control().await.execute(OFTEN, &[id.into()]).await.unwrap();
+    mailer.deliver_due().await.unwrap();
+    let mail = ground.mail(&mailer, id).await;
+    assert_eq!((mail.status, mail.attempts), (MailStatus::Waiting, 51));
+    assert!((mail.due_at - mail.created_at).num_minutes() < 8, "{mail:?}");
+}
+
+#[tokio::test]
 async fn an_address_in_another_script_reaches_a_server_that_knows_it() {
     let Some(mut sink) = Sink::start(json!({ "utf8": true })).await else { return };
     let ground = Ground::start().await;

@@ -1,11 +1,12 @@
 //! The worker: each mail once, none lost, none tried for ever.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use rowhouse_mail::{Delivery, Folder, MailStatus};
+use rowhouse_mail::{Delivery, Folder, Link, Mail, MailStatus, Message};
 use tokio::sync::oneshot;
 
-use crate::Ground;
+use crate::{Ground, magic_link};
 
 #[tokio::test]
 async fn a_worker_sends_what_is_queued_and_ends_when_it_is_told() {
@@ -44,7 +45,7 @@ async fn a_mail_that_cannot_be_delivered_now_waits_and_is_delivered_later() {
     // A file stands where the directory would be.
     let place = ground.directory.path().join("blocked");
     std::fs::write(&place, "").unwrap();
-    let mailer = ground.mailer_with(Delivery::Folder(Folder::new(&place)), std::time::Duration::from_secs(60));
+    let mailer = ground.mailer_with(Delivery::Folder(Folder::new(&place)), Duration::from_secs(60));
     let id = ground.enqueue(&mailer, "ann@example.com").await;
     assert_eq!(mailer.deliver_due().await.unwrap(), 1);
     let mail = ground.mail(&mailer, id).await;
@@ -66,7 +67,7 @@ async fn a_mail_is_given_up_when_its_link_is_no_longer_good() {
     let ground = Ground::start().await;
     let place = ground.directory.path().join("blocked");
     std::fs::write(&place, "").unwrap();
-    let mailer = ground.mailer_with(Delivery::Folder(Folder::new(&place)), std::time::Duration::from_secs(60));
+    let mailer = ground.mailer_with(Delivery::Folder(Folder::new(&place)), Duration::from_secs(60));
     // Nobody was there to send it.
     let unsent = ground.enqueue(&mailer, "ann@example.com").await;
     let mail = ground.mail(&mailer, unsent).await;
@@ -85,6 +86,25 @@ async fn a_mail_is_given_up_when_its_link_is_no_longer_good() {
     assert!(mail.error.unwrap().contains("cannot keep a mail"));
     let left = ground.control().await.query("select 1 from control.mails where sealed_content is not null", &[]).await;
     assert_eq!(left.unwrap().len(), 0, "what a mail said outlived it");
+}
+
+#[tokio::test]
+async fn what_must_arrive_soon_goes_before_what_has_time() {
+    let ground = Ground::start().await;
+    // Nothing can be delivered, so the worker tries a few and leaves the rest.
+    let place = ground.directory.path().join("blocked");
+    std::fs::write(&place, "").unwrap();
+    let mailer = ground.mailer_with(Delivery::Folder(Folder::new(&place)), Duration::from_secs(60));
+    let connection = ground.control().await;
+    for number in 0..20 {
+        let link = Link::new("https://example.com/join?token=x");
+        let message = Message::Invitation { link, valid_for: Duration::from_secs(7 * 86_400), invited_by: None };
+        let mail = Mail { message, ..magic_link(&format!("ann{number}@example.com")) };
+        mailer.enqueue(&connection, &mail).await.unwrap();
+    }
+    let urgent = ground.enqueue(&mailer, "bob@example.com").await;
+    assert!(mailer.deliver_due().await.unwrap() < 20);
+    assert_eq!(ground.mail(&mailer, urgent).await.attempts, 1, "it waited behind the others");
 }
 
 #[tokio::test]
