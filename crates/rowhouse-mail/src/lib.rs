@@ -19,6 +19,7 @@ mod smtp;
 mod smtp_url;
 mod templates;
 mod text;
+mod upgrade;
 mod worker;
 
 pub use brand::{Brand, Colour, ColourError};

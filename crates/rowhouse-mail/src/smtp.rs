@@ -6,6 +6,7 @@
 //! answered with the replies of the one before.
 
 use std::error::Error as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,12 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, Certific
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use secrecy::ExposeSecret as _;
+use tokio::net::TcpStream;
 
 use crate::error::{DeliveryError, Verdict};
 use crate::letter::{Letter, Sender};
 use crate::smtp_url::{SmtpUrl, Tls};
+use crate::upgrade::ByteByByte;
 
 /// Longest wait for a connection, each of the server's addresses.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -90,21 +93,33 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, DeliveryError> {
-        let server = (self.url.host.as_str(), self.url.port);
-        let implicit = self.tls.clone().filter(|_| self.url.tls == Tls::Implicit);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_MAX), &self.hello, implicit, None)
-                .await
-                .map_err(|error| failed("connect", Verdict::Away, &error))?;
-        if let (Tls::Upgrade, Some(tls)) = (self.url.tls, &self.tls) {
-            let secured = connection.starttls(tls.clone(), &self.hello).await;
-            secured.map_err(|error| failed("start TLS", Verdict::Away, &error))?;
-        }
+        let mut connection = match (self.url.tls, &self.tls) {
+            (Tls::Upgrade, Some(tls)) => self.connect_and_upgrade(tls.clone()).await?,
+            (_, tls) => {
+                let server = (self.url.host.as_str(), self.url.port);
+                AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_MAX), &self.hello, tls.clone(), None)
+                    .await
+                    .map_err(|error| failed("connect", Verdict::Away, &error))?
+            }
+        };
         if let Some((user, password)) = &self.url.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let known = connection.auth(DEFAULT_MECHANISMS, &credentials).await;
             known.map_err(|error| failed("sign in to the mail server", Verdict::Away, &error))?;
         }
+        Ok(connection)
+    }
+
+    async fn connect_and_upgrade(&self, tls: TlsParameters) -> Result<AsyncSmtpConnection, DeliveryError> {
+        let away = |detail: String| DeliveryError::new(Verdict::Away, format!("connect: {detail}"));
+        let stream = TcpStream::connect((self.url.host.as_str(), self.url.port));
+        let stream = tokio::time::timeout(CONNECT_MAX, stream).await.map_err(|error| away(error.to_string()))?;
+        let (stream, secured) = ByteByByte::new(stream.map_err(|error| away(error.to_string()))?);
+        let greeted = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await;
+        let mut connection = greeted.map_err(|error| failed("connect", Verdict::Away, &error))?;
+        let upgraded = connection.starttls(tls, &self.hello).await;
+        upgraded.map_err(|error| failed("start TLS", Verdict::Away, &error))?;
+        secured.store(true, Ordering::Relaxed);
         Ok(connection)
     }
 

@@ -3,6 +3,8 @@
 use rowhouse_mail::{Brand, Mail, MailSettings, MailStatus, Smtp};
 use rowhouse_types::TenantId;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::sink::{Sink, delivery};
 use crate::{Ground, TOKEN, magic_link};
@@ -127,6 +129,46 @@ async fn a_server_that_offers_no_tls_gets_no_mail_where_it_is_required() {
     mailer.deliver_due().await.unwrap();
     let error = ground.mail(&mailer, id).await.error.unwrap();
     assert!(error.contains("STARTTLS"), "{error}");
+    assert_eq!(sink.kill().await.1, 0);
+}
+
+/// Somebody on the way, who adds a reply of their own to the last one that is not encrypted.
+async fn mallory(sink: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", sink)).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut chunk = vec![0; 16_384];
+                while let Ok(length @ 1..) = from_server.read(&mut chunk).await {
+                    let mut told = chunk[..length].to_vec();
+                    if told.starts_with(b"220 Ready to start TLS") {
+                        told.extend_from_slice(b"250-mallory\r\n250-AUTH PLAIN\r\n250 8BITMIME\r\n");
+                    }
+                    to_client.write_all(&told).await.unwrap();
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_reply_from_before_the_encryption_does_not_count_behind_it() {
+    let Some(sink) = Sink::start(json!({ "tls": "upgrade" })).await else { return };
+    let ground = Ground::start().await;
+    let url = format!("smtp://localhost:{}", mallory(sink.port).await).parse().unwrap();
+    let mailer = ground.mailer_with(delivery(url, sink.ca.as_deref()), LONG);
+    // The server refuses it. Were its replies read one too late, that would never be seen.
+    let id = ground.enqueue(&mailer, "spam@example.com").await;
+    mailer.deliver_due().await.unwrap();
+    let mail = ground.mail(&mailer, id).await;
+    assert_eq!(mail.status, MailStatus::Waiting, "a mail that the server refused counts as sent");
+    assert!(mail.error.unwrap().starts_with("start TLS: "));
     assert_eq!(sink.kill().await.1, 0);
 }
 
