@@ -43,6 +43,7 @@ pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};
 pub use probe::{ProbeFinding, probe};
 pub use row::{Place, Row};
+pub use server_url::is_on_this_machine;
 pub use system::SystemConnection;
 pub use tenant::{Statement, TenantConnection, TenantTx};
 pub use text_form::text_of;

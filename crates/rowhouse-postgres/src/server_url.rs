@@ -1,7 +1,9 @@
 //! A server's URL, or list of `key=value`: what libpq knows of TLS and the driver does not is taken
 //! out of it, the rest is the driver's.
 
-use tokio_postgres::config::{Config, SslNegotiation};
+use std::net::IpAddr;
+
+use tokio_postgres::config::{Config, Host, SslNegotiation};
 
 use crate::tls::{SslMode, Tls};
 
@@ -40,6 +42,16 @@ pub(crate) fn read(url: &str) -> Result<(Config, Tls), String> {
     }
     config.ssl_mode(tls.mode.of_driver());
     Ok((config, tls))
+}
+
+/// Whether the server that a URL names shares this machine's cores. False for a URL that cannot be
+/// read.
+pub fn is_on_this_machine(url: &str) -> bool {
+    let here = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback()),
+    };
+    read(url).is_ok_and(|(config, _)| config.get_hosts().iter().all(here))
 }
 
 fn split(url: &str) -> (String, TlsWords) {
@@ -123,6 +135,22 @@ mod tests {
     fn words(mode: &str, root: &str) -> TlsWords {
         let word = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         TlsWords { mode: word(mode), root: word(root) }
+    }
+
+    #[test]
+    fn a_server_is_on_this_machine_by_socket_or_loopback() {
+        for (url, here) in [
+            ("postgresql:///app?host=/run/postgresql", true),
+            ("postgresql://app@localhost:5433/app", true),
+            ("host=127.0.0.1 dbname=app", true),
+            ("postgresql://app@[::1]/app", true),
+            ("postgresql://app@db.example.com/app", false),
+            ("postgresql://app@localhost,db.example.com/app", false),
+            ("postgresql://app@10.0.0.7/app", false),
+            ("no url", false),
+        ] {
+            assert_eq!(is_on_this_machine(url), here, "{url}");
+        }
     }
 
     #[test]

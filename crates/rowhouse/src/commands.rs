@@ -14,6 +14,7 @@ mod token;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
+use rowhouse_postgres::is_on_this_machine;
 use tokio::runtime::Runtime;
 
 use crate::cli::Command;
@@ -59,7 +60,7 @@ pub(crate) fn run(command: Command, settings: &Settings, output: Output) -> anyh
 
 fn runtime(settings: &Settings) -> std::io::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if settings.database_url.is_none() {
+    if settings.database_url.as_deref().is_none_or(is_on_this_machine) {
         // PostgreSQL needs the other half: threads that take turns with it only wake each other
         // (measured: a tenth of a list's time).
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
