@@ -51,7 +51,9 @@ pub(crate) fn measure(ground: &Ground, sizes: &Sizes) -> Result<Section> {
     let schema = Served::new(ground, sizes, "schema", sizes.own_tenants)?;
     let database = Served::new(ground, sizes, "database", sizes.own_tenants)?;
     let peer = PostGraphile::start(ground, &pool.installation.data_database(), "bench_pool_service", sizes.clients)?;
-    ground.sql(&pool.installation.data_database(), "vacuum analyze")?;
+    for served in [&pool, &schema] {
+        ground.sql(&served.installation.data_database(), "vacuum analyze")?;
+    }
     ground.settle()?;
 
     let mut series = yardsticks(ground, sizes, &pool)?;

@@ -45,6 +45,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether a connection can be had without waiting for another's end.
+    fn has_room(&self) -> bool {
+        let status = self.pool.status();
+        status.available > 0 || status.size < status.max_size
+    }
+
     fn close(&self) {
         self.lanes.close();
         self.pool.close();
@@ -141,7 +147,7 @@ impl Databases {
         let slow = slow_key(context.tenant(), statements);
         // Counted first: in most installations nothing is slow.
         if self.slow.entry_count() == 0 || !self.slow.contains_key(&slow) {
-            let ride = match entry.lanes.board() {
+            let ride = match entry.lanes.board(|| entry.has_room()) {
                 Boarding::Ride(ride) => Some(ride),
                 Boarding::Open => Some(entry.lanes.add(checkout(&entry).await?)),
                 Boarding::Full => None,

@@ -53,8 +53,8 @@ impl Lanes {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place on the emptiest lane; on a used one only if no other may be opened.
-    pub(crate) fn board(&self) -> Boarding {
+    /// A place on the emptiest lane; on a used one only if no other can be opened at once.
+    pub(crate) fn board(&self, has_room: impl Fn() -> bool) -> Boarding {
         let mut open = self.open();
         loop {
             let riders = |lane: &Arc<Lane>| lane.riders.load(Ordering::Relaxed);
@@ -68,7 +68,7 @@ impl Lanes {
             }
             return match riders(lane) {
                 0 => Boarding::Ride(Ride::new(lane.clone())),
-                _ if open.len() < self.lanes_max => Boarding::Open,
+                _ if open.len() < self.lanes_max && has_room() => Boarding::Open,
                 riders if riders < RIDERS_MAX => Boarding::Ride(Ride::new(lane.clone())),
                 _ => Boarding::Full,
             };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use rowhouse_audit::Actor;
-use rowhouse_postgres::{DatabaseResult, params};
+use rowhouse_postgres::{DatabaseResult, Location, params, quote_identifier};
 use rowhouse_types::{ApiError, EmailAddress, ErrorCode, Slug};
 use serde_json::json;
 
@@ -119,7 +119,21 @@ impl Tenants {
         let entry = Actor::system().did("seed_tenant").on_tenant(tenant.id);
         entry.with_details(json!({ "rows": rows })).write(&control).await?;
         control.commit().await?;
+        if tenant.placement != Placement::Pool {
+            self.analyze(&tenant.location).await?;
+        }
         Ok(())
+    }
+
+    /// Has the planner know tables that were filled at once. The server would look at them a minute
+    /// later, and until then sort a whole table for a page of it (measured: forty times as slow).
+    async fn analyze(&self, location: &Location) -> DatabaseResult<()> {
+        let schema = quote_identifier(&location.schema);
+        let model = self.model();
+        let tables: Vec<_> =
+            model.entities.keys().map(|table| format!("{schema}.{}", quote_identifier(table))).collect();
+        let connection = self.databases.system(&self.system.scope("analyze demo rows"), location).await?;
+        connection.batch(&format!("analyze {}", tables.join(", "))).await
     }
 
     /// Makes so many tenants with about so many rows in all, named `demo-0001` and so on, several
@@ -140,6 +154,9 @@ impl Tenants {
         });
         let mut slugs: Vec<String> = made.buffer_unordered(PARALLEL).try_collect().await?;
         slugs.sort();
+        if placement == Placement::Pool {
+            self.analyze(&self.databases.pool_location()).await?;
+        }
         Ok(slugs)
     }
 

@@ -18,6 +18,7 @@ const THINGS: &str = "
 /// On which connection a statement ran, and what it was allowed to take.
 const WHERE: &str = "select pg_backend_pid(), current_setting('statement_timeout')";
 const LANES: usize = 3;
+const CONNECTIONS: usize = 8;
 
 struct Ground {
     test: TestDatabases,
@@ -27,7 +28,11 @@ struct Ground {
 impl Ground {
     /// As many tenants, each with as many things as its number, counted from 1.
     async fn start(tenants: usize) -> Self {
-        let test = TestDatabases::start_with(&[], |settings| settings.limits.lanes_max = LANES).await;
+        let test = TestDatabases::start_with(&[], |settings| {
+            settings.limits.lanes_max = LANES;
+            settings.limits.service_connections_max = CONNECTIONS;
+        })
+        .await;
         let location = test.databases.pool_location();
         let contexts: Vec<_> =
             (0..tenants).map(|_| test.authorities.tenant.context(TenantId::generate(), location.clone())).collect();
@@ -157,6 +162,18 @@ async fn a_lock_keeps_nobody_waiting_but_who_needs_it() {
     };
     let (count, ()) = futures_util::join!(waiting, others);
     assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn while_every_connection_is_busy_the_lanes_go_on() {
+    let ground = Ground::start(9).await;
+    assert_eq!(ground.count(0).await, 1);
+    let mut busy = Vec::new();
+    for tenant in 1..CONNECTIONS {
+        busy.push(ground.databases().tenant(&ground.contexts[tenant]).await.unwrap().begin().await.unwrap());
+    }
+    let counts = join_all((0..9).map(|tenant| ground.count(tenant))).await;
+    assert_eq!(counts, (1..=9).collect::<Vec<_>>());
 }
 
 #[tokio::test]
