@@ -63,11 +63,29 @@ pub enum SecurityEventKind {
     OperatorSignIn,
     /// Somebody failed to sign in as an operator.
     OperatorSignInFailed,
+    /// Somebody asked for a new password; the event has no user if the address has no account.
+    PasswordResetRequested,
+    /// Somebody chose a new password by a link in a mail.
+    PasswordReset,
+    /// Somebody chose a new password, knowing the old one.
+    PasswordChanged,
+    /// Somebody who is signed in gave a wrong password where it is asked for again.
+    PasswordCheckFailed,
+    /// Somebody asked for a link that signs in; the event has no user if the address has no account.
+    MagicLinkRequested,
+    /// Somebody proved that their address is theirs.
+    EmailVerified,
+    /// Somebody asked for another address.
+    EmailChangeRequested,
+    /// Somebody has another address now.
+    EmailChanged,
+    /// The token of a mail's link was made up, used before or too old.
+    LinkRefused,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -80,6 +98,15 @@ impl SecurityEventKind {
         Self::InvitationAccepted,
         Self::OperatorSignIn,
         Self::OperatorSignInFailed,
+        Self::PasswordResetRequested,
+        Self::PasswordReset,
+        Self::PasswordChanged,
+        Self::PasswordCheckFailed,
+        Self::MagicLinkRequested,
+        Self::EmailVerified,
+        Self::EmailChangeRequested,
+        Self::EmailChanged,
+        Self::LinkRefused,
     ];
 
     /// The word in the database.
@@ -97,6 +124,15 @@ impl SecurityEventKind {
             Self::InvitationAccepted => "invitation_accepted",
             Self::OperatorSignIn => "operator_sign_in",
             Self::OperatorSignInFailed => "operator_sign_in_failed",
+            Self::PasswordResetRequested => "password_reset_requested",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordCheckFailed => "password_check_failed",
+            Self::MagicLinkRequested => "magic_link_requested",
+            Self::EmailVerified => "email_verified",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::LinkRefused => "link_refused",
         }
     }
 
@@ -104,7 +140,11 @@ impl SecurityEventKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::TokenReuse => Severity::High,
-            Self::CrossTenantAccessAttempt | Self::SuspiciousActivity | Self::OperatorSignInFailed => Severity::Medium,
+            Self::CrossTenantAccessAttempt
+            | Self::SuspiciousActivity
+            | Self::OperatorSignInFailed
+            | Self::PasswordCheckFailed
+            | Self::EmailChanged => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn
@@ -112,7 +152,14 @@ impl SecurityEventKind {
             | Self::SignOut
             | Self::TenantSwitch
             | Self::InvitationAccepted
-            | Self::OperatorSignIn => Severity::Low,
+            | Self::OperatorSignIn
+            | Self::PasswordResetRequested
+            | Self::PasswordReset
+            | Self::PasswordChanged
+            | Self::MagicLinkRequested
+            | Self::EmailVerified
+            | Self::EmailChangeRequested
+            | Self::LinkRefused => Severity::Low,
         }
     }
 }
