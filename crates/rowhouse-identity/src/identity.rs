@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rowhouse_audit::Audit;
+use rowhouse_mail::Mailer;
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
 use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
 use secrecy::SecretString;
@@ -63,6 +64,8 @@ pub struct Identity {
     pub(crate) audit: Audit,
     pub(crate) refresh_keys: RefreshKeys,
     pub(crate) invitation_signer: Signer,
+    pub(crate) link_signer: Signer,
+    pub(crate) mailer: Option<Mailer>,
     pub(crate) caches: AccessCaches,
     roles: ArcSwap<Roles>,
     tokens: Cache<[u8; 32], Arc<Claims>>,
@@ -96,10 +99,20 @@ impl Identity {
             audit,
             refresh_keys: RefreshKeys::new(&master),
             invitation_signer: master.signer("invitation"),
+            link_signer: master.signer("mail link"),
+            mailer: None,
             caches: AccessCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
             tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
         })
+    }
+
+    /// The same service, which sends mails. Without it nothing is mailed: for commands that only
+    /// look or make operators.
+    #[must_use]
+    pub fn with_mailer(mut self, mailer: Mailer) -> Self {
+        self.mailer = Some(mailer);
+        self
     }
 
     /// Makes the app's own roles known.

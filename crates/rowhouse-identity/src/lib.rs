@@ -8,9 +8,13 @@ mod error;
 mod identity;
 mod invitation;
 mod keys;
+mod link_token;
+mod mail_link;
 mod member;
 mod operator;
 mod password;
+mod password_change;
+mod password_reset;
 mod refresh;
 mod refresh_token;
 mod session;
@@ -32,4 +36,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0001_identity", include_str!("../migrations/0001_identity.sql")),
     ("identity_0002_sessions", include_str!("../migrations/0002_sessions.sql")),
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
+    ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
 ];

@@ -183,6 +183,14 @@ impl Identity {
         Ok(())
     }
 
+    /// Forgets that these sessions were alive: after they were ended. Other processes notice by
+    /// themselves.
+    pub(crate) async fn forget_sessions(&self, ended: &[SessionId]) {
+        for session in ended {
+            self.caches.sessions.invalidate(session).await;
+        }
+    }
+
     /// The caller and their tenants.
     pub async fn me(&self, claims: &Claims) -> Result<Me, IdentityError> {
         let connection = self.control("tell who the caller is").await?;
@@ -246,6 +254,20 @@ impl Identity {
             ..SecurityEvent::default()
         });
     }
+}
+
+/// Ends all sessions of a person, but for the one that is to stay. Gives them: once the caller's
+/// transaction is committed they are to be forgotten ([`Identity::forget_sessions`]).
+pub(crate) async fn sessions_end(
+    connection: &SystemConnection,
+    user: UserId,
+    stays: Option<SessionId>,
+) -> Result<Vec<SessionId>, IdentityError> {
+    const END: &str = "
+        update control.sessions set revoked_at = now()
+        where user_id = $1 and revoked_at is null and id is distinct from $2::uuid returning id";
+    let rows = connection.query(END, params![user, stays]).await?;
+    Ok(rows.iter().map(|row| SessionId::from_uuid(row.get(0))).collect())
 }
 
 /// The tenant to work in: the named one, else the one used last, else the one joined first.

@@ -19,6 +19,7 @@ fn all() -> Routes {
     routes::health::add(&mut list);
     routes::documents::add(&mut list);
     routes::auth::add(&mut list);
+    routes::password::add(&mut list);
     routes::tenants::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);

@@ -4,5 +4,6 @@ pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod documents;
 pub(crate) mod health;
+pub(crate) mod password;
 pub(crate) mod records;
 pub(crate) mod tenants;

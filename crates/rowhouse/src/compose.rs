@@ -112,7 +112,7 @@ impl Rowhouse {
             IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() },
         )
         .await?;
-        let identity = Arc::new(identity);
+        let identity = Arc::new(identity.with_mailer(mailer.clone()));
         let tenants = Tenants::open(
             ground.databases.clone(),
             &ground.authorities,

@@ -36,7 +36,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
             assert!(granted.is_empty(), "{name} grants {granted:?}");
         }
     }
-    let expected = [("invitations", "SELECT"), ("memberships", "SELECT"), ("sessions", "")];
+    let expected = [("invitations", "SELECT"), ("mails", ""), ("memberships", "SELECT"), ("sessions", "")];
     assert_eq!(of_tenants, expected.map(|(name, granted)| (name.to_owned(), granted.to_owned())));
 }
 
@@ -73,6 +73,7 @@ async fn a_tenant_sees_its_own_members_and_invitations_only_and_changes_none() {
         "select 1 from control.signing_keys",
         "select 1 from control.operators",
         "select 1 from control.operator_sessions",
+        "select 1 from control.mail_links",
     ] {
         let outcome = connection.run(refused, &[]).await;
         assert!(matches!(outcome, Err(DatabaseError::Forbidden)), "{refused}: {outcome:?}");

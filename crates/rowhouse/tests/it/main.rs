@@ -13,6 +13,7 @@ mod interrupt;
 mod isolation;
 mod layers;
 mod long_url;
+mod mail_links;
 mod migrate;
 mod openapi;
 mod paging;

@@ -1,0 +1,112 @@
+//! What begins with a mail: proving an address, a new password, signing in, joining, another
+//! address. The links are read where a developer finds them: in the data directory.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::service::{ACME, Answer, Caller, PASSWORD, Service};
+
+const NEW: &str = "another-horse-battery";
+/// A mail that has not come by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Service {
+    /// The token in the newest mail of a kind to an address, once so many of them have come.
+    async fn mailed(&self, kind: &str, to: &str, number: usize) -> String {
+        let header = format!("To: {to}\r\n");
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let entries = std::fs::read_dir(self.data_dir.join("mail")).into_iter().flatten().flatten();
+            let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+            paths.retain(|path| {
+                path.to_str().is_some_and(|path| path.ends_with(".eml") && path.contains(&format!("-{kind}-")))
+            });
+            paths.sort();
+            let texts = paths.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+            let found: Vec<String> = texts.filter(|text| text.contains(&header)).collect();
+            if found.len() >= number {
+                // Long lines are broken in a mail's source.
+                let text = found[found.len() - 1].replace("=\r\n", "").replace("=3D", "=");
+                let link = text.split_whitespace().find(|word| word.contains("/rh_")).unwrap().to_owned();
+                return link.rsplit_once('/').unwrap().1.to_owned();
+            }
+            assert!(Instant::now() < patience, "no mail {kind} has come to {to}");
+            self.anonymous().get("/api/health").await;
+        }
+    }
+
+    /// How many mails were ever queued to an address.
+    fn mails_to(&self, address: &str) -> String {
+        let count = format!("select count(*) from control.mails where recipient = '{address}'");
+        self.sql_as("rowhouse_owner", "rowhouse_control", &count).unwrap()
+    }
+
+    async fn sign_up(&self, name: &str) -> Caller {
+        let body = json!({ "email": format!("{name}@example.com"), "password": PASSWORD, "company_name": name });
+        let made = self.anonymous().post("/api/auth/sign-up", &body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        self.anonymous().with_token(&made.text("/data/access_token"))
+    }
+
+    async fn try_password(&self, email: &str, password: &str) -> Answer {
+        self.anonymous().post("/api/auth/sign-in", &json!({ "email": email, "password": password })).await
+    }
+
+    /// The audit log's lines of a request.
+    fn told(&self, request: &str) -> String {
+        let lines = format!(
+            "select concat_ws(' ', a.actor_kind, u.email, a.action) from control.audit_log a
+             left join control.users u on u.id = a.actor_id where a.request_id = '{request}' order by a.id"
+        );
+        self.sql_as("rowhouse_owner", "rowhouse_control", &lines).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_replaced_and_every_session_ends() {
+    let service = Service::shared();
+    let (caller, anonymous) = (service.sign_up("forgetful").await, service.anonymous());
+    let email = "forgetful@example.com";
+    let known = anonymous.post("/api/auth/password/forgot", &json!({ "email": email })).await;
+    let unknown = anonymous.post("/api/auth/password/forgot", &json!({ "email": "unknown@example.com" })).await;
+    assert_eq!(known.status, 202);
+    assert_eq!(known.comparable(), unknown.comparable());
+    assert_eq!(service.mails_to("unknown@example.com"), "0");
+    let token = service.mailed("reset_password", email, 1).await;
+    let reset = async |token: &str, password: &str| {
+        let body = json!({ "token": token, "password": password });
+        anonymous.with("X-Request-Id", "reset-told").post("/api/auth/password/reset", &body).await
+    };
+    let weak = reset(&token, "short").await;
+    assert_eq!((weak.status.as_u16(), weak.text("/error/details/0/field").as_str()), (422, "password"));
+    assert_eq!(reset(&token, NEW).await.status, 200);
+    let again = reset(&token, NEW).await;
+    assert_eq!((again.status.as_u16(), again.code().as_str()), (404, "not_found"));
+    assert_eq!(again.comparable(), reset("rh_link_AAAA", NEW).await.comparable());
+    assert_eq!(service.told("reset-told"), "user forgetful@example.com reset_password");
+    assert_eq!(caller.get("/api/auth/me").await.status, 401, "its session has ended");
+    assert_eq!(service.try_password(email, PASSWORD).await.status, 401);
+    assert_eq!(service.try_password(email, NEW).await.status, 200);
+    assert!(!service.log().contains(&token));
+}
+
+#[tokio::test]
+async fn a_password_is_changed_with_the_old_one() {
+    let service = Service::shared();
+    let (here, there) = (service.sign_up("changing").await, service.sign_in("changing@example.com").await);
+    let change = async |old: &str, new: &str| {
+        let body = json!({ "current_password": old, "new_password": new });
+        here.with("X-Request-Id", "change-told").post("/api/auth/password/change", &body).await
+    };
+    for (old, new, field) in [("wrong-horse-battery", NEW, "current_password"), (PASSWORD, "short", "new_password")] {
+        let refused = change(old, new).await;
+        assert_eq!((refused.status.as_u16(), refused.text("/error/details/0/field").as_str()), (422, field));
+    }
+    assert_eq!(change(PASSWORD, NEW).await.status, 200);
+    assert_eq!(here.get("/api/auth/me").await.status, 200);
+    assert_eq!(there.get("/api/auth/me").await.status, 401);
+    assert_eq!(service.try_password("changing@example.com", PASSWORD).await.status, 401);
+    assert_eq!(service.try_password("changing@example.com", NEW).await.status, 200);
+    assert_eq!(service.told("change-told"), "user changing@example.com change_password");
+}
