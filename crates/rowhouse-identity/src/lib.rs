@@ -4,6 +4,8 @@
 //! tells whether an account exists, except sign-up, whose caller must know.
 
 mod access;
+mod email_change;
+mod email_proof;
 mod error;
 mod identity;
 mod invitation;
@@ -21,6 +23,7 @@ mod session;
 mod user;
 
 pub use access::Access;
+pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};

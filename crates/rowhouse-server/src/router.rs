@@ -20,6 +20,7 @@ fn all() -> Routes {
     routes::documents::add(&mut list);
     routes::auth::add(&mut list);
     routes::password::add(&mut list);
+    routes::email::add(&mut list);
     routes::tenants::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);

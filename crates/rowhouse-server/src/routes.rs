@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod documents;
+pub(crate) mod email;
 pub(crate) mod health;
 pub(crate) mod password;
 pub(crate) mod records;

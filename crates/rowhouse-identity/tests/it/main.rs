@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod access;
+mod email;
 mod forgery;
 mod invitation;
 mod keys;
@@ -139,7 +140,13 @@ fn email(text: &str) -> EmailAddress {
 }
 
 fn new_user(address: &str) -> NewUser {
-    NewUser { email: email(address), password_hash: None, first_name: "Ann".into(), last_name: "Smith".into() }
+    NewUser {
+        email: email(address),
+        password_hash: None,
+        first_name: "Ann".into(),
+        last_name: "Smith".into(),
+        email_verified: false,
+    }
 }
 
 fn sign_in(address: &str) -> SignIn {

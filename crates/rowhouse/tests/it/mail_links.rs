@@ -92,6 +92,31 @@ async fn a_forgotten_password_is_replaced_and_every_session_ends() {
 }
 
 #[tokio::test]
+async fn who_signs_up_proves_the_address_by_a_mail() {
+    let service = Service::shared();
+    let caller = service.sign_up("proving").await;
+    let first = service.mailed("verify_email", "proving@example.com", 1).await;
+    let me = caller.get("/api/auth/me").await;
+    assert_eq!(
+        (&me.body["data"]["user"]["email_verified"], &me.body["data"]["user"]["email_verified_at"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(caller.post("/api/auth/verify-email/resend", &json!({})).await.status, 202);
+    let second = service.mailed("verify_email", "proving@example.com", 2).await;
+    assert_ne!(first, second);
+    let anonymous = service.anonymous();
+    let verify = async |token: &str| anonymous.post("/api/auth/verify-email", &json!({ "token": token })).await;
+    assert_eq!(verify(&second).await.status, 200);
+    let me = caller.get("/api/auth/me").await;
+    assert_eq!(me.body["data"]["user"]["email_verified"], true);
+    assert!(me.text("/data/user/email_verified_at").starts_with("20"));
+    assert_eq!(verify(&first).await.status, 404);
+    // Whom the program makes for development is asked nothing.
+    assert_eq!(service.owner(&ACME).await.get("/api/auth/me").await.body["data"]["user"]["email_verified"], true);
+    assert_eq!(service.mails_to(ACME.email), "0");
+}
+
+#[tokio::test]
 async fn a_password_is_changed_with_the_old_one() {
     let service = Service::shared();
     let (here, there) = (service.sign_up("changing").await, service.sign_in("changing@example.com").await);
@@ -109,4 +134,29 @@ async fn a_password_is_changed_with_the_old_one() {
     assert_eq!(service.try_password("changing@example.com", PASSWORD).await.status, 401);
     assert_eq!(service.try_password("changing@example.com", NEW).await.status, 200);
     assert_eq!(service.told("change-told"), "user changing@example.com change_password");
+}
+
+#[tokio::test]
+async fn an_address_is_changed_by_a_mail_to_the_new_one_and_the_old_one_is_told() {
+    let service = Service::shared();
+    let caller = service.sign_up("moving").await;
+    let change = async |email: &str, password: &str| {
+        caller.post("/api/auth/email/change", &json!({ "email": email, "current_password": password })).await
+    };
+    assert_eq!(change("moved@example.com", "wrong-horse-battery").await.status, 422);
+    let (taken, free) = (change(ACME.email, PASSWORD).await, change("moved@example.com", PASSWORD).await);
+    assert_eq!(free.status, 202);
+    assert_eq!(taken.comparable(), free.comparable());
+    assert_eq!(service.mails_to(ACME.email), "0");
+    let token = service.mailed("verify_email", "moved@example.com", 1).await;
+    assert_eq!(caller.get("/api/auth/me").await.text("/data/user/email"), "moving@example.com");
+    let proved = service.anonymous().post("/api/auth/verify-email", &json!({ "token": token })).await;
+    assert_eq!(proved.status, 200, "{}", proved.body);
+    assert_eq!(caller.get("/api/auth/me").await.text("/data/user/email"), "moved@example.com");
+    let members = caller.get("/api/tenants/moving/members").await;
+    assert_eq!(members.text("/data/0/email"), "moved@example.com", "the tenant's own list is brought in step");
+    assert_eq!(service.try_password("moving@example.com", PASSWORD).await.status, 401);
+    assert_eq!(service.try_password("moved@example.com", PASSWORD).await.status, 200);
+    let told = "select count(*) from control.mails where kind = 'email_changed' and recipient = 'moving@example.com'";
+    assert_eq!(service.sql_as("rowhouse_owner", "rowhouse_control", told).unwrap(), "1");
 }
