@@ -57,6 +57,11 @@ impl Roles {
         Self { grants }
     }
 
+    /// What a role may do; none for one that nobody knows.
+    pub(crate) fn grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+        self.grants.get(role).cloned()
+    }
+
     /// A role that nobody knows any more (removed from the manifest) may do nothing.
     pub(crate) fn access(&self, role: RoleKey) -> Access {
         let grants = self.grants.get(&role).cloned().unwrap_or_default();

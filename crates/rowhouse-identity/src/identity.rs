@@ -186,6 +186,10 @@ impl Identity {
         Ok(access)
     }
 
+    pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+        self.roles.load().grants(role)
+    }
+
     /// Forgets what is cached of a person's part in a tenant: after it changed.
     pub async fn forget_access(&self, user: UserId, tenant: TenantId) {
         self.caches.memberships.invalidate(&(user, tenant)).await;

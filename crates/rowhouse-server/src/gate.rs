@@ -51,6 +51,11 @@ pub(crate) struct Member {
 pub(crate) struct PathMember(pub(crate) Member);
 
 impl Member {
+    /// As the audit log names them, with this request.
+    pub(crate) fn actor(&self, parts: &Parts) -> Actor {
+        Actor::user(self.user).in_request(&facts(parts).request_id)
+    }
+
     /// Who asks, as the data API needs it.
     pub(crate) fn caller(&self) -> Caller<'_> {
         Caller { context: &self.context, user: Some(self.user), grants: &self.grants }

@@ -22,6 +22,7 @@ fn all() -> Routes {
     routes::password::add(&mut list);
     routes::email::add(&mut list);
     routes::tenants::add(&mut list);
+    routes::invitations::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);
     list

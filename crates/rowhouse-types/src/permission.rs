@@ -186,6 +186,13 @@ impl Grants {
         self.scopes(entity, action).next().is_some()
     }
 
+    /// Whether everything that `other` allows is allowed here too: nobody gives more than they hold.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.permissions().all(|Permission { entity, action, scope }| {
+            self.scopes(&entity, action).any(|held| held == Scope::All || held == scope)
+        })
+    }
+
     /// The permissions as text, sorted, for people and tokens.
     pub fn permissions(&self) -> impl Iterator<Item = Permission> + '_ {
         self.entities.iter().flat_map(|(entity, held)| {
@@ -197,6 +204,24 @@ impl Grants {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_role_covers_what_allows_no_more_than_itself() {
+        let of = |texts: &[&str]| Grants::new(texts.iter().map(|text| text.parse().unwrap()));
+        let built_in = |role| Grants::built_in(role).unwrap();
+        for (index, stronger) in RoleKey::BUILT_IN.iter().enumerate() {
+            for (other, weaker) in RoleKey::BUILT_IN.iter().enumerate() {
+                assert_eq!(built_in(stronger).covers(&built_in(weaker)), index <= other, "{stronger} {weaker}");
+            }
+        }
+        assert!(of(&[]).covers(&of(&[])) && !of(&[]).covers(&of(&["leads:view:own"])));
+        assert!(of(&["leads:view"]).covers(&of(&["leads:view:own", "leads:view:public"])));
+        assert!(!of(&["leads:view:own"]).covers(&of(&["leads:view"])));
+        assert!(!of(&["leads:view:own"]).covers(&of(&["leads:view:public"])));
+        assert!(of(&["*:view"]).covers(&of(&["leads:view"])));
+        assert!(!of(&["leads:view"]).covers(&of(&["*:view"])), "every entity is more than one");
+        assert!(!of(&["leads:view"]).covers(&of(&["leads:edit:own"])));
+    }
 
     #[test]
     fn parses_and_prints_permissions() {

@@ -117,6 +117,69 @@ async fn who_signs_up_proves_the_address_by_a_mail() {
 }
 
 #[tokio::test]
+async fn the_administrator_of_a_tenant_that_an_operator_makes_is_invited_by_mail() {
+    let service = Service::shared();
+    let operator = service.operator("inviting").await;
+    let body = json!({ "name": "Invited Inc", "slug": "invited", "admin_email": "ivy@example.com" });
+    let made = operator.post("/api/admin/tenants", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let shown = made.text("/data/invitation/token");
+    assert!(made.text("/data/invitation/link").ends_with(&shown));
+    let token = service.mailed("invitation", "ivy@example.com", 1).await;
+    assert_ne!(token, shown, "only the mail's proves the address");
+    let accept = json!({ "token": token, "password": PASSWORD, "first_name": "Ivy", "last_name": "Ink" });
+    let accepted = service.anonymous().post("/api/auth/invitations/accept", &accept).await;
+    assert_eq!(accepted.status, 200, "{}", accepted.body);
+    let me = service.anonymous().with_token(&accepted.text("/data/access_token")).get("/api/auth/me").await;
+    assert_eq!((me.text("/data/tenant/slug").as_str(), me.text("/data/tenant/role").as_str()), ("invited", "owner"));
+    assert_eq!(me.body["data"]["user"]["email_verified"], true);
+    let accept = json!({ "token": shown, "password": PASSWORD });
+    assert_eq!(service.anonymous().post("/api/auth/invitations/accept", &accept).await.status, 404);
+}
+
+#[tokio::test]
+async fn members_invite_by_mail_as_far_as_their_role_goes() {
+    let service = Service::shared();
+    let caller = service.sign_up("hosting").await;
+    let invite = async |caller: &Caller, email: &str, role: &str| {
+        let body = json!({ "email": email, "role": role });
+        caller.with("X-Request-Id", "invite-told").post("/api/tenants/hosting/invitations", &body).await
+    };
+    let unproved = invite(&caller, "gus@example.com", "admin").await;
+    assert_eq!((unproved.status.as_u16(), unproved.code().as_str()), (403, "permission_denied"));
+    let proof = service.mailed("verify_email", "hosting@example.com", 1).await;
+    service.anonymous().post("/api/auth/verify-email", &json!({ "token": proof })).await;
+    let invited = invite(&caller, "gus@example.com", "admin").await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    assert_eq!(invited.text("/data/role"), "admin");
+    let first = service.mailed("invitation", "gus@example.com", 1).await;
+    assert!(!invited.body.to_string().contains(&first), "the link goes by mail only");
+    assert_eq!(invite(&caller, "gus@example.com", "admin").await.status, 201);
+    let second = service.mailed("invitation", "gus@example.com", 2).await;
+    let accept = async |token: &str| {
+        let body = json!({ "token": token, "password": PASSWORD, "first_name": "Gus" });
+        service.anonymous().post("/api/auth/invitations/accept", &body).await
+    };
+    assert_eq!(accept(&first).await.status, 404, "the newer one counts");
+    let accepted = accept(&second).await;
+    assert_eq!(accepted.status, 200, "{}", accepted.body);
+    let gus = service.anonymous().with_token(&accepted.text("/data/access_token"));
+    assert_eq!(invite(&caller, "gus@example.com", "viewer").await.status, 409);
+    for (role, status) in [("owner", 422), ("nobody", 422), ("admin", 201), ("sales_rep", 201), ("viewer", 201)] {
+        assert_eq!(invite(&gus, "vic@example.com", role).await.status, status, "{role}");
+    }
+    let viewer = accept(&service.mailed("invitation", "vic@example.com", 3).await).await;
+    let viewer = service.anonymous().with_token(&viewer.text("/data/access_token"));
+    assert_eq!(invite(&viewer, "zoe@example.com", "viewer").await.status, 403);
+    let strangers = service.owner(&ACME).await;
+    assert_eq!(invite(&strangers, "zoe@example.com", "viewer").await.status, 404);
+    assert_eq!(service.mails_to("zoe@example.com"), "0");
+    let told: Vec<String> = service.told("invite-told").lines().map(str::to_owned).collect();
+    let by = |who: &str, times| vec![format!("user {who}@example.com invite"); times];
+    assert_eq!(told, [by("hosting", 2), by("gus", 3)].concat());
+}
+
+#[tokio::test]
 async fn a_password_is_changed_with_the_old_one() {
     let service = Service::shared();
     let (here, there) = (service.sign_up("changing").await, service.sign_in("changing@example.com").await);
