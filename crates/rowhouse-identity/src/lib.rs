@@ -12,6 +12,7 @@ mod invitation;
 mod invite;
 mod keys;
 mod link_token;
+mod magic_link;
 mod mail_link;
 mod member;
 mod operator;

@@ -82,6 +82,8 @@ async fn a_link_ends_after_a_day_and_proves_nothing_for_another_purpose() {
     let claims = ground.ann().await;
     ground.ask_to_verify(claims.user).await;
     let token = ground.mailed_token(ANN, "verify_email").await;
+    let elsewhere = ground.identity.sign_in_by_link(&token, None, &Actor::visitor(), device()).await;
+    assert_eq!(refusal(elsewhere), "invalid link");
     let elsewhere = ground.identity.reset_password(&token, "another horse".into(), &Actor::visitor(), device()).await;
     assert_eq!(refusal(elsewhere), "invalid link");
     ground.identity.forgot_password(&email(ANN), device()).await.unwrap();

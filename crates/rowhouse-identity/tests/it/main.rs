@@ -7,6 +7,7 @@ mod forgery;
 mod invitation;
 mod keys;
 mod letters;
+mod magic_link;
 mod member;
 mod operator;
 mod password;

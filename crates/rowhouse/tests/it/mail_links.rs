@@ -180,6 +180,28 @@ async fn members_invite_by_mail_as_far_as_their_role_goes() {
 }
 
 #[tokio::test]
+async fn a_magic_link_signs_in_once() {
+    let service = Service::shared();
+    let (caller, anonymous) = (service.sign_up("magical").await, service.anonymous());
+    let email = "magical@example.com";
+    let proof = service.mailed("verify_email", email, 1).await;
+    assert_eq!(anonymous.post("/api/auth/verify-email", &json!({ "token": proof })).await.status, 200);
+    let known = anonymous.post("/api/auth/magic-link", &json!({ "email": email })).await;
+    let unknown = anonymous.post("/api/auth/magic-link", &json!({ "email": "unknown@example.com" })).await;
+    assert_eq!(known.status, 202);
+    assert_eq!(known.comparable(), unknown.comparable());
+    let token = service.mailed("magic_link", email, 1).await;
+    let redeem = async || anonymous.post("/api/auth/magic-link/redeem", &json!({ "token": token })).await;
+    let signed_in = redeem().await;
+    assert_eq!(signed_in.status, 200, "{}", signed_in.body);
+    let by_link = anonymous.with_token(&signed_in.text("/data/access_token"));
+    assert_eq!(by_link.get("/api/auth/me").await.text("/data/tenant/slug"), "magical");
+    assert_eq!(by_link.get("/api/leads").await.status, 200);
+    assert_eq!(caller.get("/api/auth/me").await.status, 200, "the other session goes on");
+    assert_eq!(redeem().await.status, 404);
+}
+
+#[tokio::test]
 async fn a_password_is_changed_with_the_old_one() {
     let service = Service::shared();
     let (here, there) = (service.sign_up("changing").await, service.sign_in("changing@example.com").await);
