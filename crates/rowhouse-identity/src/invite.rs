@@ -52,7 +52,7 @@ impl Identity {
         const END: &str = "
             delete from control.invitations where tenant_id = $1 and email = $2 and accepted_at is null";
         let Invite { tenant, email, role } = invite;
-        let given = self.role_grants(&role).filter(|given| held.covers(given));
+        let given = self.role_grants(&role).filter(|given| held.covers_all(given));
         given.ok_or(IdentityError::Role)?;
         let id = InvitationId::generate();
         let mut connection = self.control("invite somebody").await?;
