@@ -59,6 +59,10 @@ pub enum SecurityEventKind {
     TenantSwitch,
     /// Somebody joined a tenant by an invitation.
     InvitationAccepted,
+    /// Somebody ended a session of theirs from another device.
+    SessionRevoked,
+    /// An API key was sent that is unknown, expired or revoked.
+    ApiKeyRefused,
     /// An operator signed in; the event's user is the operator.
     OperatorSignIn,
     /// Somebody failed to sign in as an operator.
@@ -85,7 +89,7 @@ pub enum SecurityEventKind {
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -96,6 +100,8 @@ impl SecurityEventKind {
         Self::SignOut,
         Self::TenantSwitch,
         Self::InvitationAccepted,
+        Self::SessionRevoked,
+        Self::ApiKeyRefused,
         Self::OperatorSignIn,
         Self::OperatorSignInFailed,
         Self::PasswordResetRequested,
@@ -122,6 +128,8 @@ impl SecurityEventKind {
             Self::SignOut => "sign_out",
             Self::TenantSwitch => "tenant_switch",
             Self::InvitationAccepted => "invitation_accepted",
+            Self::SessionRevoked => "session_revoked",
+            Self::ApiKeyRefused => "api_key_refused",
             Self::OperatorSignIn => "operator_sign_in",
             Self::OperatorSignInFailed => "operator_sign_in_failed",
             Self::PasswordResetRequested => "password_reset_requested",
@@ -152,6 +160,8 @@ impl SecurityEventKind {
             | Self::SignOut
             | Self::TenantSwitch
             | Self::InvitationAccepted
+            | Self::SessionRevoked
+            | Self::ApiKeyRefused
             | Self::OperatorSignIn
             | Self::PasswordResetRequested
             | Self::PasswordReset
