@@ -38,6 +38,9 @@ pub enum IdentityError {
     /// The password that somebody who is signed in gave once more is wrong.
     #[error("the current password is wrong")]
     WrongPassword,
+    /// There is no such thing, or it is somebody else's.
+    #[error("there is no such thing")]
+    NotFound,
     /// A name of a person cannot be taken.
     #[error("the {field} cannot be taken")]
     Name {
@@ -90,6 +93,7 @@ impl From<IdentityError> for ApiError {
             IdentityError::WrongPassword => {
                 ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
             }
+            IdentityError::NotFound => ApiError::not_found(),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
@@ -121,6 +125,7 @@ mod tests {
             (IdentityError::AlreadyMember, 409),
             (IdentityError::InvalidLink, 404),
             (IdentityError::WrongPassword, 422),
+            (IdentityError::NotFound, 404),
             (IdentityError::Name { field: "first_name" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),

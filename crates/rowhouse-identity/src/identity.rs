@@ -1,6 +1,6 @@
 //! The identity service: what the gate asks on every request, and the doors in.
 //!
-//! Must never answer from a cache longer than [`crate::access::STALE`] what another process may
+//! Must never answer from a cache longer than [`crate::remembered::STALE`] what another process may
 //! have changed: a role, a session's end.
 
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ impl Identity {
     /// Makes the app's own roles known.
     pub fn set_roles(&self, roles: HashMap<RoleKey, Grants>) {
         self.roles.store(Arc::new(Roles::new(roles)));
-        self.caches.memberships.invalidate_all();
+        self.caches.memberships.forget_all();
     }
 
     pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {
@@ -159,31 +159,29 @@ impl Identity {
     }
 
     async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
+        self.caches.sessions.get_or_read(session, self.read_session(session)).await
+    }
+
+    async fn read_session(&self, session: SessionId) -> Result<bool, IdentityError> {
         const ALIVE: &str = "
             select s.revoked_at is null and s.expires_at > now() and u.active
             from control.sessions s join control.users u on u.id = s.user_id where s.id = $1";
-        if let Some(alive) = self.caches.sessions.get(&session).await {
-            return Ok(alive);
-        }
         let connection = self.control("check a session").await?;
-        let alive = connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0));
-        self.caches.sessions.insert(session, alive).await;
-        Ok(alive)
+        Ok(connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0)))
     }
 
     /// A person's part in a tenant, if they have one.
     pub async fn access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
+        self.caches.memberships.get_or_read((user, tenant), self.read_access(user, tenant)).await
+    }
+
+    async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
             select m.role from control.memberships m join control.users u on u.id = m.user_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
-        if let Some(access) = self.caches.memberships.get(&(user, tenant)).await {
-            return Ok(access);
-        }
         let connection = self.control("look up a membership").await?;
         let row = connection.query_opt(ROLE, params![tenant, user]).await?;
-        let access = row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)))));
-        self.caches.memberships.insert((user, tenant), access.clone()).await;
-        Ok(access)
+        Ok(row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0))))))
     }
 
     pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
@@ -192,6 +190,6 @@ impl Identity {
 
     /// Forgets what is cached of a person's part in a tenant: after it changed.
     pub async fn forget_access(&self, user: UserId, tenant: TenantId) {
-        self.caches.memberships.invalidate(&(user, tenant)).await;
+        self.caches.memberships.forget(&(user, tenant)).await;
     }
 }

@@ -21,7 +21,9 @@ mod password_change;
 mod password_reset;
 mod refresh;
 mod refresh_token;
+mod remembered;
 mod session;
+mod session_list;
 mod user;
 
 pub use access::Access;
@@ -35,6 +37,7 @@ pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use session::{Device, Me, SignIn, Tokens};
+pub use session_list::{SessionOut, SessionPage};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.

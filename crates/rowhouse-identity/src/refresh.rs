@@ -135,7 +135,7 @@ impl Identity {
             self.enqueue(connection, &Mail { to, user: Some(user), brand, language: None, message }, true).await?;
         }
         connection.commit().await?;
-        self.caches.sessions.invalidate(&used.session).await;
+        self.caches.sessions.forget(&used.session).await;
         self.nudge_mails();
         self.record(SecurityEventKind::TokenReuse, Some(user), tenant, None, device);
         Ok(())

@@ -175,7 +175,7 @@ impl Identity {
         const REVOKE: &str = "
             update control.sessions set revoked_at = now() where id = $1 and revoked_at is null returning 1";
         let ended = self.control("sign out").await?.query_opt(REVOKE, params![claims.session]).await?;
-        self.caches.sessions.invalidate(&claims.session).await;
+        self.caches.sessions.forget(&claims.session).await;
         if ended.is_some() {
             let tenant = claims.org.as_ref().map(|org| org.id);
             self.record(SecurityEventKind::SignOut, Some(claims.user), tenant, None, &Device::default());

@@ -23,6 +23,14 @@ use crate::trace::{Facts, SharedFacts};
 /// A person who is signed in.
 pub(crate) struct Person {
     pub(crate) claims: Arc<Claims>,
+    facts: SharedFacts,
+}
+
+impl Person {
+    /// As the audit log names them, with this request.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::user(self.claims.user).in_request(&self.facts.request_id)
+    }
 }
 
 impl Person {
@@ -77,8 +85,9 @@ impl FromRequestParts<ServerState> for Person {
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let claims = state.identity.verify_access_token(bearer(&parts.headers)?).await?;
-        let _ = facts(parts).user.set(claims.user);
-        Ok(Self { claims })
+        let facts = facts(parts);
+        let _ = facts.user.set(claims.user);
+        Ok(Self { claims, facts })
     }
 }
 
@@ -105,7 +114,7 @@ impl FromRequestParts<ServerState> for Member {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let Person { claims } = Person::from_request_parts(parts, state).await?;
+        let Person { claims, .. } = Person::from_request_parts(parts, state).await?;
         admit(parts, state, claims, None).await
     }
 }
@@ -114,7 +123,7 @@ impl FromRequestParts<ServerState> for PathMember {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let Person { claims } = Person::from_request_parts(parts, state).await?;
+        let Person { claims, .. } = Person::from_request_parts(parts, state).await?;
         let Ok(params) = RawPathParams::from_request_parts(parts, state).await else {
             return Err(Failure(ApiError::not_found()));
         };

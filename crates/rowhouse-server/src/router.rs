@@ -22,6 +22,7 @@ fn all() -> Routes {
     routes::password::add(&mut list);
     routes::email::add(&mut list);
     routes::magic_link::add(&mut list);
+    routes::sessions::add(&mut list);
     routes::tenants::add(&mut list);
     routes::invitations::add(&mut list);
     routes::admin::add(&mut list);

@@ -9,4 +9,5 @@ pub(crate) mod invitations;
 pub(crate) mod magic_link;
 pub(crate) mod password;
 pub(crate) mod records;
+pub(crate) mod sessions;
 pub(crate) mod tenants;

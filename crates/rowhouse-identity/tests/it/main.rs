@@ -14,6 +14,7 @@ mod password;
 mod refresh;
 mod schema;
 mod session;
+mod session_list;
 mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
@@ -175,6 +176,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::AlreadyMember => "already member",
         IdentityError::InvalidLink => "invalid link",
         IdentityError::WrongPassword => "wrong password",
+        IdentityError::NotFound => "not found",
         IdentityError::Name { field } => field,
         IdentityError::Password(_) => "password",
         IdentityError::Keys(why) => why,

@@ -52,6 +52,14 @@ struct Spoils {
     tenant: String,
     slug: &'static str,
     records: Vec<(String, String)>,
+    /// A session of its owner's.
+    session: String,
+}
+
+impl Spoils {
+    fn nothing(tenant: &str) -> Self {
+        Self { tenant: tenant.into(), slug: "", records: Vec::new(), session: ABSENT.into() }
+    }
 }
 
 async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
@@ -61,7 +69,8 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     for entity in entities {
         records.push((entity.clone(), victim.some_id(entity).await));
     }
-    Spoils { tenant: me.text("/data/tenant/id"), slug: demo.slug, records }
+    let session = victim.get("/api/auth/sessions?limit=1").await.text("/data/0/id");
+    Spoils { tenant: me.text("/data/tenant/id"), slug: demo.slug, records, session }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -71,6 +80,7 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
     let mut filled = path.to_owned();
     while let (Some(start), Some(end)) = (filled.find('{'), filled.find('}')) {
         let value = match &filled[start..=end] {
+            "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
             "{id}" if foreign => record.unwrap_or(ABSENT).to_owned(),
             "{tenant}" if foreign => spoils.tenant.clone(),
             "{id}" | "{tenant}" | "{operation}" => ABSENT.to_owned(),
@@ -89,7 +99,7 @@ fn body_for(method: &Method) -> Option<Value> {
 async fn nobody_reaches_a_route_that_is_not_public() {
     let service = Service::shared();
     let anonymous = service.anonymous();
-    let nothing = Spoils { tenant: ABSENT.into(), slug: "", records: Vec::new() };
+    let nothing = Spoils::nothing(ABSENT);
     for operation in operations(service).await {
         let path = fill(&operation.path, &nothing, false);
         let answer = anonymous.send(operation.method.clone(), &path, body_for(&operation.method).as_ref()).await;
@@ -152,7 +162,7 @@ async fn naming_another_tenant_by_header_host_or_query_is_refused_like_an_absent
     let caller = service.owner(&ACME).await;
     let victim = service.owner(&GLOBEX).await.get("/api/auth/me").await.text("/data/tenant/id");
     for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
-        let own = Spoils { tenant: ACME.slug.into(), slug: "", records: Vec::new() };
+        let own = Spoils::nothing(ACME.slug);
         let path = fill(&operation.path, &own, true);
         if operation.path.starts_with("/api/auth/") || operation.path == "/api/tenants" {
             continue; // a person's own routes: no tenant takes part
@@ -380,7 +390,7 @@ fn form_urlencoded(text: &str) -> String {
 async fn operators_routes_refuse_members() {
     let service = Service::shared();
     let caller: Caller = service.owner(&ACME).await;
-    let nothing = Spoils { tenant: ABSENT.into(), slug: "", records: Vec::new() };
+    let nothing = Spoils::nothing(ABSENT);
     for operation in operations(service).await.iter().filter(|operation| operation.access == "operator") {
         let path = fill(&operation.path, &nothing, false);
         let answer = caller.send(operation.method.clone(), &path, body_for(&operation.method).as_ref()).await;

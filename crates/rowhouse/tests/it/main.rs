@@ -21,6 +21,7 @@ mod pooler;
 mod process;
 mod records;
 mod service;
+mod sessions;
 mod sql;
 mod sql_source;
 mod terminal;
