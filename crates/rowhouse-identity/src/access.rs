@@ -57,7 +57,7 @@ impl Roles {
 
     /// A role that nobody knows any more (removed from the manifest) may do nothing.
     pub(crate) fn access(&self, role: RoleKey) -> Access {
-        let grants = self.grants.get(&role).cloned().unwrap_or_default();
+        let grants = self.grants(&role).unwrap_or_default();
         Access { role, grants }
     }
 }

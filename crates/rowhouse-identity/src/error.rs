@@ -1,7 +1,7 @@
 //! What can go wrong with identity.
 
 use rowhouse_postgres::DatabaseError;
-use rowhouse_types::{ApiError, ErrorCode, FieldError};
+use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
 use crate::password::PasswordError;
 
@@ -38,6 +38,18 @@ pub enum IdentityError {
     /// The password that somebody who is signed in gave once more is wrong.
     #[error("the current password is wrong")]
     WrongPassword,
+    /// The API key is unknown, expired, revoked or of the other mode.
+    #[error("the API key is not valid")]
+    InvalidKey,
+    /// Somebody would hand on what they do not hold.
+    #[error("{0} is not held")]
+    NotHeld(Permission),
+    /// A role that nobody knows.
+    #[error("there is no such role")]
+    UnknownRole,
+    /// The tenant has as many API keys as it may have.
+    #[error("the tenant has {0} API keys already")]
+    TooManyKeys(i64),
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
@@ -94,6 +106,18 @@ impl From<IdentityError> for ApiError {
                 ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
             }
             IdentityError::NotFound => ApiError::not_found(),
+            IdentityError::InvalidKey => ApiError::unauthenticated(
+                "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
+            ),
+            IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
+                "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
+            )),
+            IdentityError::UnknownRole => {
+                ApiError::validation(vec![FieldError::new("role", "not_allowed", "is no role of this app")])
+            }
+            IdentityError::TooManyKeys(most) => {
+                ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
+            }
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
@@ -125,6 +149,10 @@ mod tests {
             (IdentityError::AlreadyMember, 409),
             (IdentityError::InvalidLink, 404),
             (IdentityError::WrongPassword, 422),
+            (IdentityError::InvalidKey, 401),
+            (IdentityError::NotHeld("users:manage".parse().unwrap()), 403),
+            (IdentityError::UnknownRole, 422),
+            (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
             (IdentityError::Name { field: "first_name" }, 422),
             (PasswordError::Length.into(), 422),

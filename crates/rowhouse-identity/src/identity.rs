@@ -18,6 +18,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::access::{Access, AccessCaches, Roles};
+use crate::api_key_access::ApiKeyCaches;
 use crate::error::IdentityError;
 use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::password;
@@ -41,6 +42,8 @@ pub struct IdentitySettings {
     pub session_days: i32,
     /// Days after which any session ends.
     pub session_days_max: i32,
+    /// Whether this is for development: API keys are made and taken as `rh_test_`.
+    pub development: bool,
 }
 
 impl Default for IdentitySettings {
@@ -51,6 +54,7 @@ impl Default for IdentitySettings {
             access_token_seconds: 15 * 60,
             session_days: 30,
             session_days_max: 90,
+            development: false,
         }
     }
 }
@@ -58,7 +62,7 @@ impl Default for IdentitySettings {
 /// The identity service.
 pub struct Identity {
     pub(crate) databases: Arc<Databases>,
-    authority: SystemAuthority,
+    pub(crate) authority: SystemAuthority,
     pub(crate) settings: IdentitySettings,
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
@@ -67,7 +71,8 @@ pub struct Identity {
     pub(crate) link_signer: Signer,
     pub(crate) mailer: Option<Mailer>,
     pub(crate) caches: AccessCaches,
-    roles: ArcSwap<Roles>,
+    pub(crate) key_caches: ApiKeyCaches,
+    pub(crate) roles: ArcSwap<Roles>,
     tokens: Cache<[u8; 32], Arc<Claims>>,
 }
 
@@ -102,6 +107,7 @@ impl Identity {
             link_signer: master.signer("mail link"),
             mailer: None,
             caches: AccessCaches::new(),
+            key_caches: ApiKeyCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
             tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
         })
@@ -119,6 +125,7 @@ impl Identity {
     pub fn set_roles(&self, roles: HashMap<RoleKey, Grants>) {
         self.roles.store(Arc::new(Roles::new(roles)));
         self.caches.memberships.forget_all();
+        self.key_caches.keys.forget_all();
     }
 
     pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {

@@ -4,6 +4,9 @@
 //! tells whether an account exists, except sign-up, whose caller must know.
 
 mod access;
+mod api_key;
+mod api_key_access;
+mod api_key_secret;
 mod email_change;
 mod email_proof;
 mod error;
@@ -27,6 +30,9 @@ mod session_list;
 mod user;
 
 pub use access::Access;
+pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
+pub use api_key_access::{KeyAccess, KeyRights};
+pub use api_key_secret::{ApiKeySecret, is_api_key};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
@@ -46,4 +52,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0002_sessions", include_str!("../migrations/0002_sessions.sql")),
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
     ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
+    ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
 ];

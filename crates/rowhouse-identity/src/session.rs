@@ -187,7 +187,7 @@ impl Identity {
     /// themselves.
     pub(crate) async fn forget_sessions(&self, ended: &[SessionId]) {
         for session in ended {
-            self.caches.sessions.invalidate(session).await;
+            self.caches.sessions.forget(session).await;
         }
     }
 

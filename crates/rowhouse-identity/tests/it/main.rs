@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod access;
+mod api_key;
 mod email;
 mod forgery;
 mod invitation;
@@ -176,6 +177,10 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::AlreadyMember => "already member",
         IdentityError::InvalidLink => "invalid link",
         IdentityError::WrongPassword => "wrong password",
+        IdentityError::InvalidKey => "invalid key",
+        IdentityError::NotHeld(_) => "not held",
+        IdentityError::UnknownRole => "unknown role",
+        IdentityError::TooManyKeys(_) => "too many keys",
         IdentityError::NotFound => "not found",
         IdentityError::Name { field } => field,
         IdentityError::Password(_) => "password",
