@@ -25,6 +25,7 @@ fn all() -> Routes {
     routes::sessions::add(&mut list);
     routes::tenants::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);
     list

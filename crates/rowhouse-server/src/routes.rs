@@ -1,6 +1,7 @@
 //! The routes, one file per domain. HTTP only: rules live in the domain crates.
 
 pub(crate) mod admin;
+pub(crate) mod api_keys;
 pub(crate) mod auth;
 pub(crate) mod documents;
 pub(crate) mod email;

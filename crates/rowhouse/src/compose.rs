@@ -109,7 +109,11 @@ impl Rowhouse {
             ground.authorities.system.clone(),
             ground.master_key.clone(),
             audit.clone(),
-            IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() },
+            IdentitySettings {
+                issuer: settings.public_url.clone(),
+                development: settings.development,
+                ..IdentitySettings::default()
+            },
         )
         .await?;
         let identity = Arc::new(identity.with_mailer(mailer.clone()));

@@ -86,7 +86,7 @@ async fn change_email(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let (current, by) = (body.current_password.into(), person.actor(&parts));
+    let (current, by) = (body.current_password.into(), person.actor());
     state.identity.ask_to_change_email(&person.claims, &email, current, &by, device(&parts)).await?;
     Ok(Answer::accepted(json!({})))
 }

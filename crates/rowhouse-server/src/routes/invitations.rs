@@ -48,7 +48,7 @@ async fn invite_member(
         return Err(Failure(ApiError::validation(faults)));
     };
     let invite = Invite { tenant: member.tenant.id, email, role: RoleKey::new(body.role) };
-    let by = member.actor(&parts);
+    let by = member.actor();
     let invited = state.identity.invite(invite, member.user, &member.grants, &by).await?;
     Ok(Answer::created(invited).of(member.tenant.id))
 }

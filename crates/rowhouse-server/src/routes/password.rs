@@ -99,7 +99,7 @@ async fn change_password(
         return Err(Failure(ApiError::validation(vec![fault])));
     }
     let (current, new) = (body.current_password.into(), body.new_password.into());
-    let by = person.actor(&parts);
+    let by = person.actor();
     state.identity.change_password(&person.claims, current, new, &by, device(&parts)).await?;
     Ok(Answer::ok(json!({})))
 }

@@ -1,6 +1,7 @@
 //! The product as its users meet it: the real program, over HTTP and the command line.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+mod api_keys;
 mod audit;
 mod auth;
 mod beside;
