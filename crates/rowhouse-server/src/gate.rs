@@ -35,13 +35,6 @@ impl Person {
     }
 }
 
-impl Person {
-    /// As the audit log names them, with this request.
-    pub(crate) fn actor(&self, parts: &Parts) -> Actor {
-        Actor::user(self.claims.user).in_request(&facts(parts).request_id)
-    }
-}
-
 /// An operator of the service.
 pub(crate) struct Operator {
     /// As the audit log names them, with this request.

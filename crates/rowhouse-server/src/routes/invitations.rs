@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::http::Method;
-use axum::http::request::Parts;
 use rowhouse_identity::{InvitationOut, Invite};
 use rowhouse_types::{Action, ApiError, RoleKey};
 use schemars::{JsonSchema, schema_for};
@@ -37,7 +36,6 @@ struct InviteIn {
 async fn invite_member(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
-    parts: Parts,
     JsonBody(body): JsonBody<InviteIn>,
 ) -> Result<Answer<InvitationOut>, Failure> {
     if !member.grants.allows("users", Action::Manage) {
