@@ -3,7 +3,7 @@
 //! Must never do less, or something else, for an address without an account: neither answers nor
 //! times may tell whether there is one.
 
-use rowhouse_mail::{Link, Mail, MailError, Message};
+use rowhouse_mail::{Deed, Link, Mail, MailError, Message};
 use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{EmailAddress, UserId};
 use secrecy::SecretString;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::link_token::{LinkPurpose, LinkToken};
+use crate::session::Device;
 
 /// Links of one purpose that an address, or a person, may have at a time: whoever asks for more gets
 /// no mail, so that nobody's letter box can be filled.
@@ -119,6 +120,21 @@ impl Identity {
                 Ok(())
             }
         }
+    }
+
+    /// Queues the mail that tells a person of a new password, in the caller's transaction.
+    pub(crate) async fn tell_password_changed(
+        &self,
+        connection: &SystemConnection,
+        user: UserId,
+        device: &Device,
+    ) -> Result<(), IdentityError> {
+        const ADDRESS: &str = "select email from control.users where id = $1";
+        let row = connection.query_opt(ADDRESS, params![user]).await?;
+        let Some(Ok(to)) = row.map(|row| row.get::<_, String>(0).parse()) else { return Ok(()) };
+        let deed = Deed { at: chrono::Utc::now(), device: device.user_agent.clone(), ip: device.ip };
+        let message = Message::PasswordChanged { deed };
+        self.enqueue(connection, &Mail { to, user: Some(user), brand: None, language: None, message }, true).await
     }
 
     /// Tells that mails were queued and committed.

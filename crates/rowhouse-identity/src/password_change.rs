@@ -40,8 +40,10 @@ impl Identity {
         let links = [LinkPurpose::ResetPassword, LinkPurpose::SignIn, LinkPurpose::ChangeEmail];
         links_forget(&connection, claims.user, &links).await?;
         let ended = sessions_end(&connection, claims.user, Some(claims.session)).await?;
+        self.tell_password_changed(&connection, claims.user, &device).await?;
         by.did("change_password").on("user", claims.user).write(&connection).await?;
         connection.commit().await?;
+        self.nudge_mails();
         self.forget_sessions(&ended).await;
         self.record(SecurityEventKind::PasswordChanged, Some(claims.user), None, None, &device);
         Ok(())

@@ -39,7 +39,7 @@ impl Identity {
         device: Device,
     ) -> Result<(), IdentityError> {
         check_password(password.expose_secret())?;
-        let outcome = self.reset_by_link(token, password, by).await;
+        let outcome = self.reset_by_link(token, password, by, &device).await;
         match &outcome {
             Ok(user) => self.record(SecurityEventKind::PasswordReset, Some(*user), None, None, &device),
             Err(IdentityError::InvalidLink) => self.record(SecurityEventKind::LinkRefused, None, None, None, &device),
@@ -53,6 +53,7 @@ impl Identity {
         token: &SecretString,
         password: SecretString,
         by: &Actor,
+        device: &Device,
     ) -> Result<UserId, IdentityError> {
         let token = self.read_link(token, &[LinkPurpose::ResetPassword])?;
         // What costs a core's time is not done for a link that was used before.
@@ -63,8 +64,10 @@ impl Identity {
         let mut connection = self.control("choose a new password").await?;
         connection.begin().await?;
         let (user, ended) = put_password(&connection, &token, &hash).await?;
+        self.tell_password_changed(&connection, user, device).await?;
         by.clone().become_user(user).did("reset_password").on("user", user).write(&connection).await?;
         connection.commit().await?;
+        self.nudge_mails();
         self.forget_sessions(&ended).await;
         Ok(user)
     }

@@ -52,6 +52,7 @@ async fn a_link_gives_a_new_password_and_ends_every_session() {
     let tokens = ground.identity.sign_in(sign_in_newly("ann@example.com")).await.unwrap();
     let me = ground.identity.me(&*ground.claims(&tokens).await).await.unwrap();
     assert!(me.user.email_verified, "who reads the address's mails has proved it");
+    assert_eq!(ground.kinds("ann@example.com").await, ["password_changed", "reset_password"]);
     assert_eq!(ground.deeds().await, ["user ann@example.com reset_password"]);
     let mut events = ground.events().await;
     events.retain(|event| event.contains("password"));
@@ -192,6 +193,7 @@ async fn the_old_password_gives_a_new_one_and_ends_every_other_session() {
     assert_eq!(refusal(ground.identity.sign_in(sign_in("ann@example.com")).await), "wrong credentials");
     ground.identity.sign_in(sign_in_newly("ann@example.com")).await.unwrap();
     assert_eq!(refusal(ground.reset(&link).await), "invalid link", "a link that was asked for before");
+    assert_eq!(ground.kinds("ann@example.com").await, ["password_changed", "reset_password"]);
     assert_eq!(ground.deeds().await, ["user ann@example.com change_password"]);
     let events = ground.events().await;
     for kind in ["password_check_failed", "password_changed"] {
