@@ -28,7 +28,7 @@ async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: P
         from control.memberships where tenant_id = $1";
     const KEY: &str = "
         insert into control.api_keys (tenant_id, id, name, prefix, hash, role)
-        values ($1, rowhouse.new_id(), $2, 'rh_live_', sha256($1::text::bytea), 'viewer')";
+        values ($1, rowhouse.new_id(), $2, 'rh_live_', gen_random_uuid()::text::bytea, 'viewer')";
     let tenant = provision(tenants, slug, placement).await;
     let connection = town.tenant(&tenant).await;
     let schema = quote_identifier(connection.schema());
