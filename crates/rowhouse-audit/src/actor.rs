@@ -1,6 +1,7 @@
 //! Who does something: the beginning of every line of the audit log.
 
-use rowhouse_types::UserId;
+use rowhouse_types::{KeyId, UserId};
+use uuid::Uuid;
 
 use crate::entry::AuditEntry;
 use crate::text::{NAME_LENGTH_MAX, bounded};
@@ -10,23 +11,28 @@ use crate::text::{NAME_LENGTH_MAX, bounded};
 #[derive(Debug, Clone)]
 pub struct Actor {
     pub(crate) kind: &'static str,
-    pub(crate) id: Option<UserId>,
+    pub(crate) id: Option<Uuid>,
     pub(crate) request_id: Option<String>,
 }
 
 impl Actor {
-    fn new(kind: &'static str, id: Option<UserId>) -> Self {
+    fn new(kind: &'static str, id: Option<Uuid>) -> Self {
         Self { kind, id, request_id: None }
     }
 
     /// An operator.
     pub fn operator(operator: UserId) -> Self {
-        Self::new("operator", Some(operator))
+        Self::new("operator", Some(operator.uuid()))
     }
 
     /// A person.
     pub fn user(user: UserId) -> Self {
-        Self::new("user", Some(user))
+        Self::new("user", Some(user.uuid()))
+    }
+
+    /// A program, by an API key.
+    pub fn key(key: KeyId) -> Self {
+        Self::new("key", Some(key.uuid()))
     }
 
     /// Somebody who becomes a person by what they do: who signs up.
@@ -50,7 +56,7 @@ impl Actor {
     #[must_use]
     pub fn become_user(mut self, user: UserId) -> Self {
         if self.kind == "user" {
-            self.id = self.id.or(Some(user));
+            self.id = self.id.or(Some(user.uuid()));
         }
         self
     }

@@ -95,9 +95,9 @@ pub struct RecordedEntry {
     pub id: Uuid,
     /// When.
     pub occurred_at: DateTime<Utc>,
-    /// `operator`, `user` or `system`.
+    /// `operator`, `user`, `key` or `system`.
     pub actor_kind: String,
-    /// Which operator or person.
+    /// Which operator, person or API key.
     pub actor_id: Option<Uuid>,
     /// What was done.
     pub action: String,

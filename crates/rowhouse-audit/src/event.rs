@@ -59,15 +59,37 @@ pub enum SecurityEventKind {
     TenantSwitch,
     /// Somebody joined a tenant by an invitation.
     InvitationAccepted,
+    /// Somebody ended a session of theirs from another device.
+    SessionRevoked,
+    /// An API key was sent that is unknown, expired or revoked.
+    ApiKeyRefused,
     /// An operator signed in; the event's user is the operator.
     OperatorSignIn,
     /// Somebody failed to sign in as an operator.
     OperatorSignInFailed,
+    /// Somebody asked for a new password; the event has no user if the address has no account.
+    PasswordResetRequested,
+    /// Somebody chose a new password by a link in a mail.
+    PasswordReset,
+    /// Somebody chose a new password, knowing the old one.
+    PasswordChanged,
+    /// Somebody who is signed in gave a wrong password where it is asked for again.
+    PasswordCheckFailed,
+    /// Somebody asked for a link that signs in; the event has no user if the address has no account.
+    MagicLinkRequested,
+    /// Somebody proved that their address is theirs.
+    EmailVerified,
+    /// Somebody asked for another address.
+    EmailChangeRequested,
+    /// Somebody has another address now.
+    EmailChanged,
+    /// The token of a mail's link was made up, used before or too old.
+    LinkRefused,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 23] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -78,8 +100,19 @@ impl SecurityEventKind {
         Self::SignOut,
         Self::TenantSwitch,
         Self::InvitationAccepted,
+        Self::SessionRevoked,
+        Self::ApiKeyRefused,
         Self::OperatorSignIn,
         Self::OperatorSignInFailed,
+        Self::PasswordResetRequested,
+        Self::PasswordReset,
+        Self::PasswordChanged,
+        Self::PasswordCheckFailed,
+        Self::MagicLinkRequested,
+        Self::EmailVerified,
+        Self::EmailChangeRequested,
+        Self::EmailChanged,
+        Self::LinkRefused,
     ];
 
     /// The word in the database.
@@ -95,8 +128,19 @@ impl SecurityEventKind {
             Self::SignOut => "sign_out",
             Self::TenantSwitch => "tenant_switch",
             Self::InvitationAccepted => "invitation_accepted",
+            Self::SessionRevoked => "session_revoked",
+            Self::ApiKeyRefused => "api_key_refused",
             Self::OperatorSignIn => "operator_sign_in",
             Self::OperatorSignInFailed => "operator_sign_in_failed",
+            Self::PasswordResetRequested => "password_reset_requested",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordCheckFailed => "password_check_failed",
+            Self::MagicLinkRequested => "magic_link_requested",
+            Self::EmailVerified => "email_verified",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::LinkRefused => "link_refused",
         }
     }
 
@@ -104,7 +148,11 @@ impl SecurityEventKind {
     pub const fn severity(self) -> Severity {
         match self {
             Self::TokenReuse => Severity::High,
-            Self::CrossTenantAccessAttempt | Self::SuspiciousActivity | Self::OperatorSignInFailed => Severity::Medium,
+            Self::CrossTenantAccessAttempt
+            | Self::SuspiciousActivity
+            | Self::OperatorSignInFailed
+            | Self::PasswordCheckFailed
+            | Self::EmailChanged => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn
@@ -112,7 +160,16 @@ impl SecurityEventKind {
             | Self::SignOut
             | Self::TenantSwitch
             | Self::InvitationAccepted
-            | Self::OperatorSignIn => Severity::Low,
+            | Self::SessionRevoked
+            | Self::ApiKeyRefused
+            | Self::OperatorSignIn
+            | Self::PasswordResetRequested
+            | Self::PasswordReset
+            | Self::PasswordChanged
+            | Self::MagicLinkRequested
+            | Self::EmailVerified
+            | Self::EmailChangeRequested
+            | Self::LinkRefused => Severity::Low,
         }
     }
 }

@@ -6,14 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use moka::future::Cache;
 use rowhouse_types::{Grants, RoleKey, SessionId, TenantId, UserId};
 
-/// How long another process may take to notice a change of role or a revoked session.
-pub(crate) const STALE: Duration = Duration::from_secs(2);
-const ENTRIES_MAX: u64 = 100_000;
+use crate::remembered::Remembered;
 
 /// A person's part in a tenant.
 #[derive(Debug, Clone)]
@@ -26,17 +22,14 @@ pub struct Access {
 
 /// The caches of what every request asks for.
 pub(crate) struct AccessCaches {
-    pub(crate) memberships: Cache<(UserId, TenantId), Option<Arc<Access>>>,
+    pub(crate) memberships: Remembered<(UserId, TenantId), Option<Arc<Access>>>,
     /// Whether a session is alive.
-    pub(crate) sessions: Cache<SessionId, bool>,
+    pub(crate) sessions: Remembered<SessionId, bool>,
 }
 
 impl AccessCaches {
     pub(crate) fn new() -> Self {
-        Self {
-            memberships: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(STALE).build(),
-            sessions: Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(STALE).build(),
-        }
+        Self { memberships: Remembered::new(), sessions: Remembered::new() }
     }
 }
 
@@ -57,9 +50,14 @@ impl Roles {
         Self { grants }
     }
 
+    /// What a role may do; none for one that nobody knows.
+    pub(crate) fn grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+        self.grants.get(role).cloned()
+    }
+
     /// A role that nobody knows any more (removed from the manifest) may do nothing.
     pub(crate) fn access(&self, role: RoleKey) -> Access {
-        let grants = self.grants.get(&role).cloned().unwrap_or_default();
+        let grants = self.grants(&role).unwrap_or_default();
         Access { role, grants }
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with identity.
 
 use rowhouse_postgres::DatabaseError;
-use rowhouse_types::{ApiError, ErrorCode, FieldError};
+use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
 use crate::password::PasswordError;
 
@@ -23,6 +23,36 @@ pub enum IdentityError {
     /// The invitation is unknown, used, expired, or meant for somebody else.
     #[error("the invitation is not valid any more")]
     InvalidInvitation,
+    /// The role is not known, or allows more than whoever gives it may.
+    #[error("the role cannot be given")]
+    Role,
+    /// The person has not proved their own address.
+    #[error("the address is not proved")]
+    Unproved,
+    /// The person is a member of the tenant already.
+    #[error("a member already")]
+    AlreadyMember,
+    /// The link of a mail was made up, used before, is over, or is for something else.
+    #[error("the link is not valid any more")]
+    InvalidLink,
+    /// The password that somebody who is signed in gave once more is wrong.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// The API key is unknown, expired, revoked or of the other mode.
+    #[error("the API key is not valid")]
+    InvalidKey,
+    /// Somebody would hand on what they do not hold.
+    #[error("{0} is not held")]
+    NotHeld(Permission),
+    /// A role that nobody knows.
+    #[error("there is no such role")]
+    UnknownRole,
+    /// The tenant has as many API keys as it may have.
+    #[error("the tenant has {0} API keys already")]
+    TooManyKeys(i64),
+    /// There is no such thing, or it is somebody else's.
+    #[error("there is no such thing")]
+    NotFound,
     /// A name of a person cannot be taken.
     #[error("the {field} cannot be taken")]
     Name {
@@ -60,6 +90,34 @@ impl From<IdentityError> for ApiError {
             IdentityError::InvalidInvitation => {
                 ApiError::new(ErrorCode::NotFound, "This invitation is not valid any more. Ask for a new one.")
             }
+            IdentityError::Role => {
+                let message = "is no role of this organisation that allows no more than your own";
+                ApiError::validation(vec![FieldError::new("role", "not_allowed", message)])
+            }
+            IdentityError::Unproved => ApiError::permission_denied(
+                "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.",
+            ),
+            IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
+                .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
+            IdentityError::InvalidLink => {
+                ApiError::new(ErrorCode::NotFound, "This link is not valid any more. Ask for a new one.")
+            }
+            IdentityError::WrongPassword => {
+                ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
+            }
+            IdentityError::NotFound => ApiError::not_found(),
+            IdentityError::InvalidKey => ApiError::unauthenticated(
+                "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
+            ),
+            IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
+                "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
+            )),
+            IdentityError::UnknownRole => {
+                ApiError::validation(vec![FieldError::new("role", "not_allowed", "is no role of this app")])
+            }
+            IdentityError::TooManyKeys(most) => {
+                ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
+            }
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
@@ -86,6 +144,16 @@ mod tests {
             (IdentityError::NotAMember, 403),
             (IdentityError::EmailTaken, 409),
             (IdentityError::InvalidInvitation, 404),
+            (IdentityError::Role, 422),
+            (IdentityError::Unproved, 403),
+            (IdentityError::AlreadyMember, 409),
+            (IdentityError::InvalidLink, 404),
+            (IdentityError::WrongPassword, 422),
+            (IdentityError::InvalidKey, 401),
+            (IdentityError::NotHeld("users:manage".parse().unwrap()), 403),
+            (IdentityError::UnknownRole, 422),
+            (IdentityError::TooManyKeys(100), 409),
+            (IdentityError::NotFound, 404),
             (IdentityError::Name { field: "first_name" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),

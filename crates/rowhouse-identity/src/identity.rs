@@ -1,6 +1,6 @@
 //! The identity service: what the gate asks on every request, and the doors in.
 //!
-//! Must never answer from a cache longer than [`crate::access::STALE`] what another process may
+//! Must never answer from a cache longer than [`crate::remembered::STALE`] what another process may
 //! have changed: a role, a session's end.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rowhouse_audit::Audit;
+use rowhouse_mail::Mailer;
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
 use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
 use secrecy::SecretString;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::access::{Access, AccessCaches, Roles};
+use crate::api_key_access::ApiKeyCaches;
 use crate::error::IdentityError;
 use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::password;
@@ -40,6 +42,8 @@ pub struct IdentitySettings {
     pub session_days: i32,
     /// Days after which any session ends.
     pub session_days_max: i32,
+    /// Whether this is for development: API keys are made and taken as `rh_test_`.
+    pub development: bool,
 }
 
 impl Default for IdentitySettings {
@@ -50,6 +54,7 @@ impl Default for IdentitySettings {
             access_token_seconds: 15 * 60,
             session_days: 30,
             session_days_max: 90,
+            development: false,
         }
     }
 }
@@ -57,14 +62,17 @@ impl Default for IdentitySettings {
 /// The identity service.
 pub struct Identity {
     pub(crate) databases: Arc<Databases>,
-    authority: SystemAuthority,
+    pub(crate) authority: SystemAuthority,
     pub(crate) settings: IdentitySettings,
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
     pub(crate) refresh_keys: RefreshKeys,
     pub(crate) invitation_signer: Signer,
+    pub(crate) link_signer: Signer,
+    pub(crate) mailer: Option<Mailer>,
     pub(crate) caches: AccessCaches,
-    roles: ArcSwap<Roles>,
+    pub(crate) key_caches: ApiKeyCaches,
+    pub(crate) roles: ArcSwap<Roles>,
     tokens: Cache<[u8; 32], Arc<Claims>>,
 }
 
@@ -96,16 +104,28 @@ impl Identity {
             audit,
             refresh_keys: RefreshKeys::new(&master),
             invitation_signer: master.signer("invitation"),
+            link_signer: master.signer("mail link"),
+            mailer: None,
             caches: AccessCaches::new(),
+            key_caches: ApiKeyCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
             tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
         })
     }
 
+    /// The same service, which sends mails. Without it nothing is mailed: for commands that only
+    /// look or make operators.
+    #[must_use]
+    pub fn with_mailer(mut self, mailer: Mailer) -> Self {
+        self.mailer = Some(mailer);
+        self
+    }
+
     /// Makes the app's own roles known.
     pub fn set_roles(&self, roles: HashMap<RoleKey, Grants>) {
         self.roles.store(Arc::new(Roles::new(roles)));
-        self.caches.memberships.invalidate_all();
+        self.caches.memberships.forget_all();
+        self.key_caches.keys.forget_all();
     }
 
     pub(crate) async fn control(&self, purpose: &'static str) -> DatabaseResult<SystemConnection> {
@@ -146,35 +166,37 @@ impl Identity {
     }
 
     async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
+        self.caches.sessions.get_or_read(session, self.read_session(session)).await
+    }
+
+    async fn read_session(&self, session: SessionId) -> Result<bool, IdentityError> {
         const ALIVE: &str = "
             select s.revoked_at is null and s.expires_at > now() and u.active
             from control.sessions s join control.users u on u.id = s.user_id where s.id = $1";
-        if let Some(alive) = self.caches.sessions.get(&session).await {
-            return Ok(alive);
-        }
         let connection = self.control("check a session").await?;
-        let alive = connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0));
-        self.caches.sessions.insert(session, alive).await;
-        Ok(alive)
+        Ok(connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0)))
     }
 
     /// A person's part in a tenant, if they have one.
     pub async fn access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
+        self.caches.memberships.get_or_read((user, tenant), self.read_access(user, tenant)).await
+    }
+
+    async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
             select m.role from control.memberships m join control.users u on u.id = m.user_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
-        if let Some(access) = self.caches.memberships.get(&(user, tenant)).await {
-            return Ok(access);
-        }
         let connection = self.control("look up a membership").await?;
         let row = connection.query_opt(ROLE, params![tenant, user]).await?;
-        let access = row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)))));
-        self.caches.memberships.insert((user, tenant), access.clone()).await;
-        Ok(access)
+        Ok(row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0))))))
+    }
+
+    pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+        self.roles.load().grants(role)
     }
 
     /// Forgets what is cached of a person's part in a tenant: after it changed.
     pub async fn forget_access(&self, user: UserId, tenant: TenantId) {
-        self.caches.memberships.invalidate(&(user, tenant)).await;
+        self.caches.memberships.forget(&(user, tenant)).await;
     }
 }

@@ -1,10 +1,15 @@
 //! Invitations: an address, a tenant, a role, and a signed token that is good once.
 //!
 //! The token is made from the invitation's id and kept nowhere: a saga that is repeated gives the
-//! same link, and the database gives none away. Must never let anybody in but whoever proves to
+//! same link, and the database gives none away. The one that is mailed proves the address as well;
+//! the one that is shown to whoever invites does not. Must never let anybody in but whoever proves to
 //! be the invited address's account, or makes it.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use rowhouse_audit::SecurityEventKind;
+use rowhouse_mail::{Brand, Mail, Message};
 use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{EmailAddress, InvitationId, RoleKey, TenantId, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,6 +25,8 @@ use crate::user::{NewUser, user_create};
 
 const VALID_DAYS: i32 = 7;
 const PREFIX: &str = "rh_inv_";
+/// Last byte of a token that was mailed.
+const MAILED: u8 = 1;
 
 /// The secret of an invitation, shown once.
 #[derive(Debug, Clone)]
@@ -65,7 +72,7 @@ pub struct Accepted {
 }
 
 /// Makes an invitation. Its token is made by [`Identity::invitation_token`] from the id, so that
-/// a saga that is repeated gives the same link.
+/// a saga that is repeated gives the same link. Gives when it ends.
 pub async fn invitation_create(
     connection: &SystemConnection,
     id: InvitationId,
@@ -73,18 +80,29 @@ pub async fn invitation_create(
     email: &EmailAddress,
     role: &RoleKey,
     invited_by: Option<UserId>,
-) -> Result<(), IdentityError> {
+) -> Result<DateTime<Utc>, IdentityError> {
     const INSERT: &str = "
-        insert into control.invitations (tenant_id, id, email, role, invited_by, expires_at)
-        values ($1, $2, $3, $4, $5, now() + make_interval(days => $6)) on conflict do nothing";
-    connection.query(INSERT, params![tenant, id, email.as_str(), role.as_str(), invited_by, VALID_DAYS]).await?;
-    Ok(())
+        insert into control.invitations as i (tenant_id, id, email, role, invited_by, expires_at)
+        values ($1, $2, $3, $4, $5, now() + make_interval(days => $6))
+        on conflict (tenant_id, id) do update set expires_at = i.expires_at returning i.expires_at";
+    let values = params![tenant, id, email.as_str(), role.as_str(), invited_by, VALID_DAYS];
+    let row = connection.query_opt(INSERT, values).await?.ok_or(IdentityError::InvalidInvitation)?;
+    Ok(row.get(0))
+}
+
+/// What a token of an invitation says.
+struct Offer {
+    tenant: TenantId,
+    id: InvitationId,
+    /// It is the one of the mail: whoever has it gets the mails of the invited address.
+    is_mailed: bool,
 }
 
 /// An invitation that can still be accepted, and the account of its address.
 struct Open {
     tenant: TenantId,
     id: InvitationId,
+    is_mailed: bool,
     email: EmailAddress,
     role: RoleKey,
     account: Option<Account>,
@@ -97,10 +115,37 @@ struct Account {
 }
 
 impl Identity {
-    /// The token of an invitation.
+    /// The token of an invitation, to be shown to whoever invites.
     pub fn invitation_token(&self, tenant: TenantId, id: InvitationId) -> InvitationToken {
-        let payload = [tenant.uuid().as_bytes().as_slice(), id.uuid().as_bytes()].concat();
-        InvitationToken(format!("{PREFIX}{}", self.invitation_signer.sign(&payload)).into())
+        self.sign_offer(Offer { tenant, id, is_mailed: false })
+    }
+
+    /// Queues the mail of an invitation that can be accepted, in the caller's transaction. Its token
+    /// is another than the one that is shown: it proves the address, too.
+    pub async fn mail_invitation(
+        &self,
+        connection: &SystemConnection,
+        tenant: TenantId,
+        id: InvitationId,
+    ) -> Result<(), IdentityError> {
+        const FIND: &str = "
+            select i.email, t.name, nullif(trim(u.first_name || ' ' || u.last_name), '')
+            from control.invitations i join control.tenants t on t.id = i.tenant_id
+            left join control.users u on u.id = i.invited_by
+            where i.tenant_id = $1 and i.id = $2 and i.accepted_at is null and i.expires_at > now()";
+        if self.mailer.is_none() {
+            return Ok(());
+        }
+        let Some(row) = connection.query_opt(FIND, params![tenant, id]).await? else { return Ok(()) };
+        let Ok(to) = row.get::<_, String>(0).parse() else { return Ok(()) };
+        let token = self.sign_offer(Offer { tenant, id, is_mailed: true });
+        let message = Message::Invitation {
+            link: self.page("invite", token.expose()),
+            valid_for: Duration::from_secs(u64::from(VALID_DAYS.unsigned_abs()) * 24 * 60 * 60),
+            invited_by: row.get(2),
+        };
+        let brand = Some(Brand { tenant, name: row.get(1), colour: None });
+        self.enqueue(connection, &Mail { to, user: None, brand, language: None, message }, true).await
     }
 
     /// Accepts an invitation: makes the person if the address has no account, else checks the
@@ -123,7 +168,8 @@ impl Identity {
             }
             None => {
                 let password_hash = Some(hash_password(password).await?);
-                let new = NewUser { email: open.email.clone(), password_hash, first_name, last_name };
+                let (email, email_verified) = (open.email.clone(), open.is_mailed);
+                let new = NewUser { email, password_hash, first_name, last_name, email_verified };
                 self.join(&open, Joining::New(new)).await?
             }
         };
@@ -160,7 +206,8 @@ impl Identity {
             join control.tenants t on t.id = i.tenant_id and t.status in ('active', 'suspended', 'provisioning')
             left join control.users u on u.email = i.email
             where i.tenant_id = $1 and i.id = $2 and i.accepted_at is null and i.expires_at > now()";
-        let (tenant, id) = self.read_token(token.expose_secret()).ok_or(IdentityError::InvalidInvitation)?;
+        let offer = self.read_token(token.expose_secret()).ok_or(IdentityError::InvalidInvitation)?;
+        let Offer { tenant, id, is_mailed } = offer;
         let connection = self.control("accept an invitation").await?;
         let row = connection.query_opt(FIND, params![tenant, id]).await?.ok_or(IdentityError::InvalidInvitation)?;
         let email: EmailAddress = row.get::<_, String>(0).parse().map_err(|_| IdentityError::InvalidInvitation)?;
@@ -169,7 +216,7 @@ impl Identity {
             password_hash: row.get(3),
             active: row.get(4),
         });
-        Ok(Open { tenant, id, email, role: RoleKey::new(row.get::<_, String>(1)), account })
+        Ok(Open { tenant, id, is_mailed, email, role: RoleKey::new(row.get::<_, String>(1)), account })
     }
 
     /// One transaction: the invitation is used, the person and the membership exist.
@@ -177,6 +224,8 @@ impl Identity {
         const USE: &str = "
             update control.invitations set accepted_at = now()
             where tenant_id = $1 and id = $2 and accepted_at is null returning id";
+        const PROVED: &str = "
+            update control.users set email_verified_at = now() where id = $1 and email_verified_at is null";
         let mut connection = self.control("accept an invitation").await?;
         connection.begin().await?;
         if connection.query_opt(USE, params![open.tenant, open.id]).await?.is_none() {
@@ -184,17 +233,39 @@ impl Identity {
         }
         let user = match joining {
             Joining::Member(user) => user,
-            Joining::New(new) => user_create(&connection, &new).await?,
+            Joining::New(new) => {
+                let user = user_create(&connection, &new).await?;
+                self.ask_to_verify(&connection, user).await?;
+                user
+            }
         };
+        if open.is_mailed {
+            connection.query(PROVED, params![user]).await?;
+        }
         membership_join(&connection, open.tenant, user, &open.role).await?;
         connection.commit().await?;
+        self.nudge_mails();
         self.forget_access(user, open.tenant).await;
         Ok(user)
     }
 
-    fn read_token(&self, token: &str) -> Option<(TenantId, InvitationId)> {
+    fn sign_offer(&self, offer: Offer) -> InvitationToken {
+        let Offer { tenant, id, is_mailed } = offer;
+        let mark: &[u8] = if is_mailed { &[MAILED] } else { &[] };
+        let payload = [tenant.uuid().as_bytes().as_slice(), id.uuid().as_bytes(), mark].concat();
+        InvitationToken(format!("{PREFIX}{}", self.invitation_signer.sign(&payload)).into())
+    }
+
+    fn read_token(&self, token: &str) -> Option<Offer> {
         let payload = self.invitation_signer.verify(token.strip_prefix(PREFIX)?)?;
-        let (tenant, id) = payload.split_at_checked(16)?;
-        Some((TenantId::from_uuid(Uuid::from_slice(tenant).ok()?), InvitationId::from_uuid(Uuid::from_slice(id).ok()?)))
+        let (tenant, rest) = payload.split_at_checked(16)?;
+        let (id, mark) = rest.split_at_checked(16)?;
+        let is_mailed = match mark {
+            [] => false,
+            [MAILED] => true,
+            _ => return None,
+        };
+        let (tenant, id) = (Uuid::from_slice(tenant).ok()?, Uuid::from_slice(id).ok()?);
+        Some(Offer { tenant: TenantId::from_uuid(tenant), id: InvitationId::from_uuid(id), is_mailed })
     }
 }

@@ -4,27 +4,46 @@
 //! tells whether an account exists, except sign-up, whose caller must know.
 
 mod access;
+mod api_key;
+mod api_key_access;
+mod api_key_secret;
+mod email_change;
+mod email_proof;
 mod error;
 mod identity;
 mod invitation;
+mod invite;
 mod keys;
+mod link_token;
+mod magic_link;
+mod mail_link;
 mod member;
 mod operator;
 mod password;
+mod password_change;
+mod password_reset;
 mod refresh;
 mod refresh_token;
+mod remembered;
 mod session;
+mod session_list;
 mod user;
 
 pub use access::Access;
+pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
+pub use api_key_access::{KeyAccess, KeyRights};
+pub use api_key_secret::{ApiKeySecret, is_api_key};
+pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
+pub use invite::{InvitationOut, Invite};
 pub use keys::{Claims, Org};
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use session::{Device, Me, SignIn, Tokens};
+pub use session_list::{SessionOut, SessionPage};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
@@ -32,4 +51,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0001_identity", include_str!("../migrations/0001_identity.sql")),
     ("identity_0002_sessions", include_str!("../migrations/0002_sessions.sql")),
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
+    ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
+    ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
 ];

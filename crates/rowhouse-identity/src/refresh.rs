@@ -2,6 +2,7 @@
 //! a lost answer or as a theft.
 
 use rowhouse_audit::SecurityEventKind;
+use rowhouse_mail::{Brand, Deed, Mail, Message};
 use rowhouse_postgres::{Row, SystemConnection, params};
 use rowhouse_types::{TenantId, UserId};
 
@@ -22,7 +23,7 @@ impl Identity {
     /// [`IdentityError::InvalidToken`].
     pub async fn refresh(&self, token: &str, device: Device) -> Result<Tokens, IdentityError> {
         let used = RefreshToken::read(&self.refresh_keys, token).ok_or(IdentityError::InvalidToken)?;
-        let connection = self.control("refresh a session").await?;
+        let mut connection = self.control("refresh a session").await?;
         let next = used.next(&self.refresh_keys);
         if let Some(row) = self.rotate(&connection, &used, &next).await? {
             return self.tokens_of(&row, &next);
@@ -30,7 +31,7 @@ impl Identity {
         if let Some(tokens) = self.replay(&connection, &used).await? {
             return Ok(tokens);
         }
-        self.revoke_reused(&connection, &used, &device).await?;
+        self.revoke_reused(&mut connection, &used, &device).await?;
         Err(IdentityError::InvalidToken)
     }
 
@@ -106,21 +107,37 @@ impl Identity {
         self.tokens_for(user, &email, refresh, org)
     }
 
-    /// Ends the session of a token that we made but that is not its newest.
+    /// Ends the session of a token that we made but that is not its newest, and writes to its
+    /// person.
     async fn revoke_reused(
         &self,
-        connection: &SystemConnection,
+        connection: &mut SystemConnection,
         used: &RefreshToken,
         device: &Device,
     ) -> Result<(), IdentityError> {
         const REVOKE: &str = "
-            update control.sessions set revoked_at = now()
-            where id = $1 and token_hash <> $2 and revoked_at is null returning user_id, tenant_id";
-        if let Some(row) = connection.query_opt(REVOKE, params![used.session, used.hash()]).await? {
-            self.caches.sessions.invalidate(&used.session).await;
-            let tenant = row.get::<_, Option<uuid::Uuid>>(1).map(TenantId::from_uuid);
-            self.record(SecurityEventKind::TokenReuse, Some(UserId::from_uuid(row.get(0))), tenant, None, device);
+            with ended as (
+                update control.sessions set revoked_at = now()
+                where id = $1 and token_hash <> $2 and revoked_at is null returning user_id, tenant_id)
+            select u.id, u.email, t.id, t.name from ended join control.users u on u.id = ended.user_id
+            left join control.tenants t on t.id = ended.tenant_id";
+        connection.begin().await?;
+        let Some(row) = connection.query_opt(REVOKE, params![used.session, used.hash()]).await? else {
+            connection.rollback().await?;
+            return Ok(());
+        };
+        let user = UserId::from_uuid(row.get(0));
+        let tenant = row.get::<_, Option<uuid::Uuid>>(2).map(TenantId::from_uuid);
+        if let Ok(to) = row.get::<_, String>(1).parse() {
+            let brand = tenant.map(|tenant| Brand { tenant, name: row.get(3), colour: None });
+            let deed = Deed { at: chrono::Utc::now(), device: device.user_agent.clone(), ip: device.ip };
+            let message = Message::RefreshTokenReused { deed };
+            self.enqueue(connection, &Mail { to, user: Some(user), brand, language: None, message }, true).await?;
         }
+        connection.commit().await?;
+        self.caches.sessions.forget(&used.session).await;
+        self.nudge_mails();
+        self.record(SecurityEventKind::TokenReuse, Some(user), tenant, None, device);
         Ok(())
     }
 }

@@ -175,12 +175,20 @@ impl Identity {
         const REVOKE: &str = "
             update control.sessions set revoked_at = now() where id = $1 and revoked_at is null returning 1";
         let ended = self.control("sign out").await?.query_opt(REVOKE, params![claims.session]).await?;
-        self.caches.sessions.invalidate(&claims.session).await;
+        self.caches.sessions.forget(&claims.session).await;
         if ended.is_some() {
             let tenant = claims.org.as_ref().map(|org| org.id);
             self.record(SecurityEventKind::SignOut, Some(claims.user), tenant, None, &Device::default());
         }
         Ok(())
+    }
+
+    /// Forgets that these sessions were alive: after they were ended. Other processes notice by
+    /// themselves.
+    pub(crate) async fn forget_sessions(&self, ended: &[SessionId]) {
+        for session in ended {
+            self.caches.sessions.forget(session).await;
+        }
     }
 
     /// The caller and their tenants.
@@ -246,6 +254,20 @@ impl Identity {
             ..SecurityEvent::default()
         });
     }
+}
+
+/// Ends all sessions of a person, but for the one that is to stay. Gives them: once the caller's
+/// transaction is committed they are to be forgotten ([`Identity::forget_sessions`]).
+pub(crate) async fn sessions_end(
+    connection: &SystemConnection,
+    user: UserId,
+    stays: Option<SessionId>,
+) -> Result<Vec<SessionId>, IdentityError> {
+    const END: &str = "
+        update control.sessions set revoked_at = now()
+        where user_id = $1 and revoked_at is null and id is distinct from $2::uuid returning id";
+    let rows = connection.query(END, params![user, stays]).await?;
+    Ok(rows.iter().map(|row| SessionId::from_uuid(row.get(0))).collect())
 }
 
 /// The tenant to work in: the named one, else the one used last, else the one joined first.

@@ -23,6 +23,8 @@ pub struct NewUser {
     pub first_name: String,
     /// Last name.
     pub last_name: String,
+    /// Whether the address is known to be theirs.
+    pub email_verified: bool,
 }
 
 /// Without the hash, and with the address masked: debug output ends up in logs.
@@ -45,6 +47,8 @@ pub struct UserOut {
     pub last_name: String,
     /// Whether the address is proved.
     pub email_verified: bool,
+    /// Since when.
+    pub email_verified_at: Option<DateTime<Utc>>,
     /// Where their picture is.
     pub avatar_url: Option<String>,
     /// Their telephone.
@@ -74,12 +78,14 @@ fn check_name(field: &'static str, name: &str) -> Result<(), IdentityError> {
 /// that is too long or holds control characters.
 pub async fn user_create(connection: &SystemConnection, user: &NewUser) -> Result<UserId, IdentityError> {
     const INSERT: &str = "
-        insert into control.users (id, email, password_hash, first_name, last_name) values ($1, $2, $3, $4, $5)";
+        insert into control.users (id, email, password_hash, first_name, last_name, email_verified_at)
+        values ($1, $2, $3, $4, $5, case when $6 then now() end)";
     check_name("first_name", &user.first_name)?;
     check_name("last_name", &user.last_name)?;
     let id = UserId::generate();
     let hash = user.password_hash.as_deref().filter(|hash| !hash.is_empty());
-    let values = params![id, user.email.as_str(), hash, user.first_name.as_str(), user.last_name.as_str()];
+    let NewUser { email, password_hash: _, first_name, last_name, email_verified } = user;
+    let values = params![id, email.as_str(), hash, first_name.as_str(), last_name.as_str(), *email_verified];
     match connection.query(INSERT, values).await {
         Ok(_) => Ok(id),
         Err(DatabaseError::Constraint(violated)) if violated.kind == ConstraintKind::Unique => {
@@ -110,7 +116,7 @@ pub async fn user_find_by_email(
 
 pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Result<Option<UserOut>, IdentityError> {
     const GET: &str = "
-        select id, email, first_name, last_name, email_verified_at is not null, avatar_url, phone, metadata, created_at
+        select id, email, first_name, last_name, email_verified_at, avatar_url, phone, metadata, created_at
         from control.users where id = $1 and active";
     let row = connection.query_opt(GET, params![id]).await?;
     Ok(row.map(|row| UserOut {
@@ -118,7 +124,8 @@ pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Resul
         email: row.get(1),
         first_name: row.get(2),
         last_name: row.get(3),
-        email_verified: row.get(4),
+        email_verified: row.get::<_, Option<DateTime<Utc>>>(4).is_some(),
+        email_verified_at: row.get(4),
         avatar_url: row.get(5),
         phone: row.get(6),
         metadata: row.get(7),

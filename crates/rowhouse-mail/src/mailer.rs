@@ -86,12 +86,23 @@ impl Mailer {
     /// # Errors
     /// If its link leads elsewhere, its address has no form in SMTP, or the database fails.
     pub async fn enqueue(&self, connection: &SystemConnection, mail: &Mail) -> Result<Uuid, MailError> {
+        self.enqueue_if(connection, mail, true).await
+    }
+
+    /// The same, or all of its work for no mail: where the time must not tell whether somebody gets
+    /// one.
+    pub async fn enqueue_if(
+        &self,
+        connection: &SystemConnection,
+        mail: &Mail,
+        is_sent: bool,
+    ) -> Result<Uuid, MailError> {
         smtp_address(&mail.to)?;
         let Content { subject, text, html } = self.0.settings.templates.render(mail, &self.0.settings.voice)?;
         let id = Uuid::now_v7();
         let json = serde_json::to_string(&Sealed { subject, text, html }).expect("three texts");
         let sealed = self.0.master_key.seal(&place(id), &SecretString::from(json));
-        queue::mail_insert(connection, id, mail, &sealed).await?;
+        queue::mail_insert(connection, id, mail, &sealed, is_sent).await?;
         Ok(id)
     }
 

@@ -64,6 +64,11 @@ pub enum Message {
         /// How it was done.
         deed: Deed,
     },
+    /// The account has another password.
+    PasswordChanged {
+        /// How it was done.
+        deed: Deed,
+    },
     /// Somebody signed in on a device that was not seen before.
     NewSignIn {
         /// How it was done.
@@ -98,6 +103,8 @@ pub enum MailKind {
     Invitation,
     /// [`Message::EmailChanged`]
     EmailChanged,
+    /// [`Message::PasswordChanged`]
+    PasswordChanged,
     /// [`Message::NewSignIn`]
     NewSignIn,
     /// [`Message::RefreshTokenReused`]
@@ -114,6 +121,7 @@ impl MailKind {
         Self::MagicLink,
         Self::Invitation,
         Self::EmailChanged,
+        Self::PasswordChanged,
         Self::NewSignIn,
         Self::RefreshTokenReused,
         Self::AccountLocked,
@@ -127,6 +135,7 @@ impl MailKind {
             Self::MagicLink => "magic_link",
             Self::Invitation => "invitation",
             Self::EmailChanged => "email_changed",
+            Self::PasswordChanged => "password_changed",
             Self::NewSignIn => "new_sign_in",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountLocked => "account_locked",
@@ -143,6 +152,7 @@ impl Message {
             Self::MagicLink { .. } => MailKind::MagicLink,
             Self::Invitation { .. } => MailKind::Invitation,
             Self::EmailChanged { .. } => MailKind::EmailChanged,
+            Self::PasswordChanged { .. } => MailKind::PasswordChanged,
             Self::NewSignIn { .. } => MailKind::NewSignIn,
             Self::RefreshTokenReused { .. } => MailKind::RefreshTokenReused,
             Self::AccountLocked { .. } => MailKind::AccountLocked,
@@ -156,13 +166,17 @@ impl Message {
             | Self::MagicLink { link, .. }
             | Self::Invitation { link, .. } => Some(link),
             Self::AccountLocked { link, .. } => link.as_ref(),
-            Self::EmailChanged { .. } | Self::NewSignIn { .. } | Self::RefreshTokenReused { .. } => None,
+            Self::EmailChanged { .. }
+            | Self::PasswordChanged { .. }
+            | Self::NewSignIn { .. }
+            | Self::RefreshTokenReused { .. } => None,
         }
     }
 
     pub(crate) fn deed(&self) -> Option<&Deed> {
         match self {
             Self::EmailChanged { deed, .. }
+            | Self::PasswordChanged { deed }
             | Self::NewSignIn { deed }
             | Self::RefreshTokenReused { deed }
             | Self::AccountLocked { deed, .. } => Some(deed),
@@ -181,7 +195,10 @@ impl Message {
             | Self::MagicLink { valid_for, .. }
             | Self::Invitation { valid_for, .. } => Some(*valid_for),
             Self::AccountLocked { locked_for, .. } => Some(*locked_for),
-            Self::EmailChanged { .. } | Self::NewSignIn { .. } | Self::RefreshTokenReused { .. } => None,
+            Self::EmailChanged { .. }
+            | Self::PasswordChanged { .. }
+            | Self::NewSignIn { .. }
+            | Self::RefreshTokenReused { .. } => None,
         }
     }
 
@@ -193,6 +210,7 @@ impl Message {
             | Self::MagicLink { valid_for, .. }
             | Self::Invitation { valid_for, .. } => NEWS_LASTS.min(*valid_for),
             Self::EmailChanged { .. }
+            | Self::PasswordChanged { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
             | Self::AccountLocked { .. } => NEWS_LASTS,

@@ -109,10 +109,12 @@ pub(crate) async fn mail_insert(
     id: Uuid,
     mail: &Mail,
     sealed_content: &[u8],
+    is_sent: bool,
 ) -> DatabaseResult<()> {
     const INSERT: &str = "
         insert into control.mails (id, tenant_id, user_id, kind, recipient, sealed_content, expires_at)
-        values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::bigint))";
+        select $1::uuid, $2::uuid, $3::uuid, $4::text, $5::text, $6::bytea, now() + make_interval(secs => $7::bigint)
+        where $8::boolean";
     let values = params![
         id,
         mail.brand.as_ref().map(|brand| brand.tenant),
@@ -120,7 +122,8 @@ pub(crate) async fn mail_insert(
         mail.message.kind().as_str(),
         mail.to.as_str(),
         sealed_content,
-        i64::try_from(mail.message.lasts().as_secs()).unwrap_or(i64::from(i32::MAX))
+        i64::try_from(mail.message.lasts().as_secs()).unwrap_or(i64::from(i32::MAX)),
+        is_sent
     ];
     connection.query(INSERT, values).await.map(drop)
 }

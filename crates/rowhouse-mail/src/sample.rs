@@ -31,6 +31,8 @@ pub fn samples() -> Vec<Mail> {
         Message::Invitation { link: link(), valid_for: 7 * 24 * HOUR, invited_by: Some("Ann".into()) },
         Message::EmailChanged { new_address: address(), deed: deed(None, None) },
         Message::EmailChanged { new_address: address(), deed: full() },
+        Message::PasswordChanged { deed: deed(None, None) },
+        Message::PasswordChanged { deed: full() },
         Message::NewSignIn { deed: deed(None, None) },
         Message::NewSignIn { deed: full() },
         Message::RefreshTokenReused { deed: deed(None, None) },

@@ -49,6 +49,8 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/email_changed.txt",
     "en/new_sign_in.html",
     "en/new_sign_in.txt",
+    "en/password_changed.html",
+    "en/password_changed.txt",
     "en/refresh_token_reused.html",
     "en/refresh_token_reused.txt",
     "en/account_locked.html",

@@ -192,15 +192,14 @@ fn version_of(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
 }
 
-/// A new record belongs to its maker; only who may edit every record may give it to another.
+/// A new record belongs to its maker, if that is a person; only who may edit every record may give it to another.
 fn set_owner<'a>(caller: &Caller<'_>, entity: &'a Entity, body: &mut Body<'a>) -> Result<(), ApiError> {
     let Some(owner) = entity.owner.as_deref() else { return Ok(()) };
-    let (Some(user), Some(column)) = (caller.user, entity.column(owner)) else { return Ok(()) };
+    let Some(column) = entity.column(owner) else { return Ok(()) };
     let may_give = caller.grants.scopes(&entity.name, Action::Edit).any(|scope| scope == rowhouse_types::Scope::All);
     match body.given.iter().find(|(given, _)| given.name == owner) {
-        None => body.given.push((column, Some(user.to_string()))),
-        Some((_, Some(named))) if !may_give && named.parse() != Ok(user) => return Err(not_yours(owner)),
-        Some((_, None)) if !may_give => return Err(not_yours(owner)),
+        None => body.given.extend(caller.user.map(|user| (column, Some(user.to_string())))),
+        Some((_, named)) if !may_give && !is_caller(caller, named.as_deref()) => return Err(not_yours(owner)),
         Some(_) => {}
     }
     Ok(())
@@ -210,9 +209,14 @@ fn keep_owner(caller: &Caller<'_>, entity: &Entity, scopes: Scopes, body: &Body<
     let Some(owner) = entity.owner.as_deref().filter(|_| !scopes.all) else { return Ok(()) };
     let given = body.given.iter().find(|(column, _)| column.name == owner);
     match given {
-        Some((_, value)) if value.as_deref().and_then(|text| text.parse().ok()) != caller.user => Err(not_yours(owner)),
+        Some((_, named)) if !is_caller(caller, named.as_deref()) => Err(not_yours(owner)),
         _ => Ok(()),
     }
+}
+
+/// Whether this owner is the caller. Who is no person owns nothing.
+fn is_caller(caller: &Caller<'_>, named: Option<&str>) -> bool {
+    caller.user.is_some_and(|user| named.and_then(|text| text.parse().ok()) == Some(user))
 }
 
 fn not_yours(owner: &str) -> ApiError {

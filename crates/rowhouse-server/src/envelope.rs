@@ -56,6 +56,11 @@ impl<T: Serialize> Answer<T> {
         Self { status: StatusCode::CREATED, ..Self::ok(data) }
     }
 
+    /// 202: what was asked for goes on by mail, or not; the answer does not tell.
+    pub(crate) fn accepted(data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, ..Self::ok(data) }
+    }
+
     /// Names the tenant the data belongs to.
     pub(crate) fn of(mut self, tenant: TenantId) -> Self {
         self.tenant = Some(tenant);

@@ -9,20 +9,30 @@ use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
-use rowhouse_identity::{Claims, OperatorRole};
+use rowhouse_identity::{Claims, KeyAccess, OperatorRole, is_api_key};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{ApiError, ErrorCode, Grants, RoleKey, UserId};
+use rowhouse_types::{ApiError, ErrorCode, Grants, KeyId, RoleKey, TenantId, UserId};
+use serde_json::{Value, json};
 
 use crate::envelope::Failure;
 use crate::host::slug_of_host;
+use crate::routes::auth::device;
 use crate::state::ServerState;
 use crate::trace::{Facts, SharedFacts};
 
 /// A person who is signed in.
 pub(crate) struct Person {
     pub(crate) claims: Arc<Claims>,
+    facts: SharedFacts,
+}
+
+impl Person {
+    /// As the audit log names them, with this request.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::user(self.claims.user).in_request(&self.facts.request_id)
+    }
 }
 
 /// An operator of the service.
@@ -31,22 +41,99 @@ pub(crate) struct Operator {
     pub(crate) actor: Actor,
 }
 
-/// A member at work in a tenant: the proof that the gate let the request through.
-pub(crate) struct Member {
+/// Who works in a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// A person.
+    Person(UserId),
+    /// A program, by an API key of the tenant.
+    Key(KeyId),
+}
+
+/// Somebody at work in a tenant, a person or an API key: the proof that the gate let the request
+/// through. A route that takes it says so with [`crate::route::RouteDoc::for_keys`].
+pub(crate) struct Party {
     pub(crate) tenant: Arc<Tenant>,
     pub(crate) context: TenantContext,
-    pub(crate) user: UserId,
-    pub(crate) role: RoleKey,
+    /// None for a key with permissions of its own.
+    pub(crate) role: Option<RoleKey>,
     pub(crate) grants: Arc<Grants>,
+    who: Who,
+    facts: SharedFacts,
+}
+
+/// The same for a route with `{tenant}` in its path, where strangers get 404.
+pub(crate) struct PathParty(pub(crate) Party);
+
+/// A person at work in a tenant. Keys are turned away: a route is open to them only if it takes a
+/// [`Party`].
+pub(crate) struct Member {
+    pub(crate) user: UserId,
+    party: Party,
 }
 
 /// The same for a route with `{tenant}` in its path, where strangers get 404.
 pub(crate) struct PathMember(pub(crate) Member);
 
-impl Member {
-    /// Who asks, as the data API needs it.
+impl std::ops::Deref for Member {
+    type Target = Party;
+    fn deref(&self) -> &Party {
+        &self.party
+    }
+}
+
+impl Party {
+    /// Who asks, as the data API needs it. A key owns no records.
     pub(crate) fn caller(&self) -> Caller<'_> {
-        Caller { context: &self.context, user: Some(self.user), grants: &self.grants }
+        let user = match self.who {
+            Who::Person(user) => Some(user),
+            Who::Key(_) => None,
+        };
+        Caller { context: &self.context, user, grants: &self.grants }
+    }
+
+    /// As the audit log names them, with this request.
+    pub(crate) fn actor(&self) -> Actor {
+        let actor = match self.who {
+            Who::Person(user) => Actor::user(user),
+            Who::Key(key) => Actor::key(key),
+        };
+        actor.in_request(&self.facts.request_id)
+    }
+}
+
+/// What a request to a tenant proves itself with.
+enum Credential {
+    Token(Arc<Claims>),
+    Key(Arc<KeyAccess>),
+}
+
+impl Credential {
+    async fn of(parts: &Parts, state: &ServerState) -> Result<Self, Failure> {
+        let token = bearer(&parts.headers)?;
+        if is_api_key(token) {
+            let key = state.identity.verify_api_key(token, || device(parts)).await?;
+            let _ = facts(parts).key.set(key.id);
+            return Ok(Self::Key(key));
+        }
+        let claims = state.identity.verify_access_token(token).await?;
+        let _ = facts(parts).user.set(claims.user);
+        Ok(Self::Token(claims))
+    }
+
+    /// The tenant that it names.
+    fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Self::Token(claims) => claims.org.as_ref().map(|org| org.id),
+            Self::Key(key) => Some(key.tenant),
+        }
+    }
+
+    fn who(&self) -> Who {
+        match self {
+            Self::Token(claims) => Who::Person(claims.user),
+            Self::Key(key) => Who::Key(key.id),
+        }
     }
 }
 
@@ -64,9 +151,16 @@ impl FromRequestParts<ServerState> for Person {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let claims = state.identity.verify_access_token(bearer(&parts.headers)?).await?;
-        let _ = facts(parts).user.set(claims.user);
-        Ok(Self { claims })
+        let token = bearer(&parts.headers)?;
+        if is_api_key(token) {
+            return Err(Failure(ApiError::unauthenticated(
+                "This is a person's own: an API key does not open it. Sign in.",
+            )));
+        }
+        let claims = state.identity.verify_access_token(token).await?;
+        let facts = facts(parts);
+        let _ = facts.user.set(claims.user);
+        Ok(Self { claims, facts })
     }
 }
 
@@ -89,12 +183,12 @@ pub(crate) fn visitor(parts: &Parts) -> Actor {
     Actor::visitor().in_request(&facts(parts).request_id)
 }
 
-impl FromRequestParts<ServerState> for Member {
+impl FromRequestParts<ServerState> for Party {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let Person { claims } = Person::from_request_parts(parts, state).await?;
-        admit(parts, state, claims, None).await
+        let credential = Credential::of(parts, state).await?;
+        admit(parts, state, credential, None).await
     }
 }
 
@@ -102,12 +196,26 @@ impl FromRequestParts<ServerState> for PathMember {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let Person { claims } = Person::from_request_parts(parts, state).await?;
+        let PathParty(party) = PathParty::from_request_parts(parts, state).await?;
+        match party.who {
+            Who::Person(user) => Ok(Self(Member { user, party })),
+            Who::Key(_) => {
+                Err(Failure(ApiError::permission_denied("This is for people: an API key does not open it. Sign in.")))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<ServerState> for PathParty {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let credential = Credential::of(parts, state).await?;
         let Ok(params) = RawPathParams::from_request_parts(parts, state).await else {
             return Err(Failure(ApiError::not_found()));
         };
         let named = params.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
-        admit(parts, state, claims, named).await.map(Self)
+        admit(parts, state, credential, named).await.map(Self)
     }
 }
 
@@ -126,16 +234,16 @@ fn facts(parts: &Parts) -> SharedFacts {
     parts.extensions.get::<SharedFacts>().cloned().unwrap_or_default()
 }
 
-/// Resolves the tenant, checks that everything that names one agrees, and admits the member.
+/// Resolves the tenant, checks that everything that names one agrees, and admits the member or key.
 async fn admit(
     parts: &Parts,
     state: &ServerState,
-    claims: Arc<Claims>,
+    credential: Credential,
     path_tenant: Option<String>,
-) -> Result<Member, Failure> {
+) -> Result<Party, Failure> {
     let facts = facts(parts);
     let in_path = path_tenant.is_some();
-    let named = named_tenants(parts, state, &claims, path_tenant)?;
+    let named = named_tenants(parts, state, credential.tenant(), path_tenant)?;
     let Some((_, first)) = named.first() else {
         return Err(Failure(ApiError::invalid(
             "Name a tenant: sign in to one, or send X-Tenant-ID with its id or slug, or use its subdomain.",
@@ -143,37 +251,39 @@ async fn admit(
     };
     // A tenant in the path that is not the caller's is as absent as one that does not exist.
     if let Some((_, text)) = named.iter().find(|(source, _)| *source == Source::Path)
-        && membership(state, &claims, text).await?.is_none()
+        && membership(state, &credential, text).await?.is_none()
     {
-        report(parts, state, &facts, &claims, None, text);
+        report(parts, state, &facts, &credential, None, text);
         return Err(Failure(ApiError::not_found()));
     }
-    let Some((tenant, access)) = membership(state, &claims, first).await? else {
-        report(parts, state, &facts, &claims, None, first);
+    let Some((tenant, part)) = membership(state, &credential, first).await? else {
+        report(parts, state, &facts, &credential, None, first);
         return Err(Failure(mismatch()));
     };
     let is_it = |text: &str| text.eq_ignore_ascii_case(tenant.slug.as_str()) || text.parse() == Ok(tenant.id);
     if let Some((_, other)) = named.iter().find(|(_, text)| !is_it(text)) {
-        report(parts, state, &facts, &claims, Some(&tenant), other);
+        report(parts, state, &facts, &credential, Some(&tenant), other);
         return Err(Failure(mismatch()));
     }
     let _ = facts.tenant.set(tenant.id);
     check_status(&tenant, in_path)?;
+    if let Credential::Key(key) = &credential {
+        state.identity.key_used(key, client_ip(parts));
+    }
     let context = tenant.context(&state.tenant_authority);
-    Ok(Member { context, user: claims.user, role: access.role.clone(), grants: access.grants.clone(), tenant })
+    let Part { role, grants } = part;
+    Ok(Party { context, role, grants, who: credential.who(), facts, tenant })
 }
 
 /// Every tenant the request names, in the order in which they decide.
 fn named_tenants(
     parts: &Parts,
     state: &ServerState,
-    claims: &Claims,
+    claim: Option<TenantId>,
     path_tenant: Option<String>,
 ) -> Result<Vec<(Source, String)>, Failure> {
     let mut named = Vec::with_capacity(2);
-    if let Some(org) = &claims.org {
-        named.push((Source::Claim, org.id.to_string()));
-    }
+    named.extend(claim.map(|tenant| (Source::Claim, tenant.to_string())));
     for value in parts.headers.get_all("x-tenant-id") {
         let text = value.to_str().map_err(|_| mismatch())?;
         named.push((Source::Header, text.trim().to_owned()));
@@ -196,17 +306,33 @@ pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-type Membership = (Arc<Tenant>, Arc<rowhouse_identity::Access>);
+/// The caller's part in a tenant.
+struct Part {
+    role: Option<RoleKey>,
+    grants: Arc<Grants>,
+}
 
 /// The tenant of this id or slug and the caller's part in it; none if either is absent, so that
 /// a foreign tenant looks like one that does not exist.
-async fn membership(state: &ServerState, claims: &Claims, text: &str) -> Result<Option<Membership>, ApiError> {
+async fn membership(
+    state: &ServerState,
+    credential: &Credential,
+    text: &str,
+) -> Result<Option<(Arc<Tenant>, Part)>, ApiError> {
     let Some(tenant) = state.tenants.find(text).await? else { return Ok(None) };
     if matches!(tenant.status, TenantStatus::Deleting | TenantStatus::Archived) {
         return Ok(None);
     }
-    let access = state.identity.access(claims.user, tenant.id).await?;
-    Ok(access.map(|access| (tenant, access)))
+    let part = match credential {
+        Credential::Token(claims) => {
+            let access = state.identity.access(claims.user, tenant.id).await?;
+            access.map(|access| Part { role: Some(access.role.clone()), grants: access.grants.clone() })
+        }
+        Credential::Key(key) => {
+            (key.tenant == tenant.id).then(|| Part { role: key.role.clone(), grants: key.grants.clone() })
+        }
+    };
+    Ok(part.map(|part| (tenant, part)))
 }
 
 fn mismatch() -> ApiError {
@@ -243,15 +369,19 @@ fn report(
     parts: &Parts,
     state: &ServerState,
     facts: &Facts,
-    claims: &Claims,
+    credential: &Credential,
     actual: Option<&Tenant>,
     attempted: &str,
 ) {
-    let actual = actual.map(|tenant| tenant.id).or(claims.org.as_ref().map(|org| org.id));
+    let actual = actual.map(|tenant| tenant.id).or(credential.tenant());
+    let (user, details) = match credential.who() {
+        Who::Person(user) => (Some(user), Value::Null),
+        Who::Key(key) => (None, json!({ "api_key": key })),
+    };
     let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     state.audit.record(SecurityEvent {
         kind: SecurityEventKind::CrossTenantAccessAttempt,
-        user: Some(claims.user),
+        user,
         tenant: actual,
         attempted_tenant: Some(attempted.chars().take(64).collect()),
         resource: Some(parts.uri.path().chars().take(200).collect()),
@@ -259,6 +389,6 @@ fn report(
         ip: client_ip(parts),
         user_agent: user_agent.map(|text| text.chars().take(200).collect()),
         request_id: Some(facts.request_id.clone()),
-        ..SecurityEvent::default()
+        details,
     });
 }

@@ -33,6 +33,7 @@ pub fn document(model: &AppModel, routes: &[RouteDoc], title: &str, version: &st
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "api_key": { "type": "http", "scheme": "bearer", "description": "An API key of the tenant: rh_live_…, or rh_test_… in development." },
                 "operator": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token with audience operator." }
             }
         }
@@ -55,7 +56,7 @@ fn operation(route: &RouteDoc) -> Value {
         "tags": [tag(route.path)],
         "parameters": parameters(route),
         "responses": responses(route, *status, data.clone()),
-        "security": security(route.access),
+        "security": security(route),
     });
     if let Some(body) = &route.body {
         operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": body } } });
@@ -68,12 +69,17 @@ fn tag(path: &str) -> &str {
     path.trim_start_matches("/api").trim_start_matches('/').split('/').next().unwrap_or("service")
 }
 
-fn security(access: Access) -> Value {
-    match access {
+fn security(route: &RouteDoc) -> Value {
+    match route.access {
+        _ if route.api_keys => by_token_or_key(),
         Access::Public => json!([]),
         Access::Operator => json!([{ "operator": [] }]),
         Access::Person | Access::Tenant | Access::PathTenant => json!([{ "bearer": [] }]),
     }
+}
+
+fn by_token_or_key() -> Value {
+    json!([{ "bearer": [] }, { "api_key": [] }])
 }
 
 fn parameters(route: &RouteDoc) -> Vec<Value> {
@@ -198,7 +204,7 @@ fn entity_paths(paths: &mut Map<String, Value>, entity: &Entity) {
             responses.insert(status.to_string(), refusal(*status));
         }
         json!({
-            "operationId": format!("{operation}_{name}"), "tags": [name], "security": [{ "bearer": [] }],
+            "operationId": format!("{operation}_{name}"), "tags": [name], "security": by_token_or_key(),
             "parameters": parameters, "responses": responses,
         })
     };

@@ -16,9 +16,9 @@ pub enum Access {
     Public,
     /// A person who is signed in, whatever the tenant.
     Person,
-    /// A member of the tenant that the request names (claim, header, host, query).
+    /// Who works in the tenant that the request names (claim, header, host, query).
     Tenant,
-    /// A member of the tenant in the path; a stranger gets 404.
+    /// Who works in the tenant in the path; a stranger gets 404.
     PathTenant,
     /// An operator.
     Operator,
@@ -37,6 +37,8 @@ pub struct RouteDoc {
     pub summary: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether an API key opens it too, with what it holds.
+    pub api_keys: bool,
     /// Names and meanings of query parameters.
     pub query: &'static [(&'static str, &'static str)],
     /// The body's JSON Schema.
@@ -59,6 +61,7 @@ impl RouteDoc {
             operation,
             summary: "",
             access,
+            api_keys: false,
             query: &[],
             body: None,
             success,
@@ -69,6 +72,12 @@ impl RouteDoc {
 
     pub(crate) fn summary(mut self, summary: &'static str) -> Self {
         self.summary = summary;
+        self
+    }
+
+    /// Opens it to API keys: for a handler that takes a [`crate::gate::Party`].
+    pub(crate) fn for_keys(mut self) -> Self {
+        self.api_keys = true;
         self
     }
 

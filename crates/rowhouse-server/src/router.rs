@@ -19,7 +19,13 @@ fn all() -> Routes {
     routes::health::add(&mut list);
     routes::documents::add(&mut list);
     routes::auth::add(&mut list);
+    routes::password::add(&mut list);
+    routes::email::add(&mut list);
+    routes::magic_link::add(&mut list);
+    routes::sessions::add(&mut list);
     routes::tenants::add(&mut list);
+    routes::invitations::add(&mut list);
+    routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);
     list

@@ -1,8 +1,14 @@
 //! The routes, one file per domain. HTTP only: rules live in the domain crates.
 
 pub(crate) mod admin;
+pub(crate) mod api_keys;
 pub(crate) mod auth;
 pub(crate) mod documents;
+pub(crate) mod email;
 pub(crate) mod health;
+pub(crate) mod invitations;
+pub(crate) mod magic_link;
+pub(crate) mod password;
 pub(crate) mod records;
+pub(crate) mod sessions;
 pub(crate) mod tenants;

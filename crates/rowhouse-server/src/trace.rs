@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use rowhouse_types::{ErrorCode, TenantId, UserId};
+use rowhouse_types::{ErrorCode, KeyId, TenantId, UserId};
 
 use crate::envelope::{failure_of, write_failure};
 use crate::metrics::record_request;
@@ -22,6 +22,7 @@ pub(crate) struct Facts {
     pub(crate) request_id: String,
     pub(crate) tenant: OnceLock<TenantId>,
     pub(crate) user: OnceLock<UserId>,
+    pub(crate) key: OnceLock<KeyId>,
 }
 
 /// The facts of the running request, in its extensions.
@@ -97,6 +98,7 @@ impl Line<'_> {
             request_id = %self.facts.request_id,
             tenant_id = self.facts.tenant.get().map(tracing::field::display),
             user_id = self.facts.user.get().map(tracing::field::display),
+            key_id = self.facts.key.get().map(tracing::field::display),
             method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
             "request"
         );
@@ -109,6 +111,7 @@ impl Line<'_> {
                 request_id = %self.facts.request_id,
                 tenant_id = self.facts.tenant.get().map(tracing::field::display),
                 user_id = self.facts.user.get().map(tracing::field::display),
+                key_id = self.facts.key.get().map(tracing::field::display),
                 method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
                 code = %code, cause, "request failed"
             );
@@ -117,6 +120,7 @@ impl Line<'_> {
                 request_id = %self.facts.request_id,
                 tenant_id = self.facts.tenant.get().map(tracing::field::display),
                 user_id = self.facts.user.get().map(tracing::field::display),
+                key_id = self.facts.key.get().map(tracing::field::display),
                 method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
                 code = %code, cause, "request refused"
             );

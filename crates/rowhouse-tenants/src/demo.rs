@@ -52,6 +52,7 @@ impl Tenants {
                         password_hash: self.identity.hash_password(password).await?,
                         first_name: first_name.to_owned(),
                         last_name: last_name.to_owned(),
+                        email_verified: true,
                     };
                     let slug: Slug = slug.parse().map_err(ApiError::internal)?;
                     let provision = Provision { name: name.to_owned(), slug: Some(slug), plan: None, placement, owner };
@@ -172,6 +173,7 @@ impl Tenants {
                     password_hash: String::new(),
                     first_name: "Owner".into(),
                     last_name: format!("{number:04}"),
+                    email_verified: true,
                 };
                 let name = format!("Demo {number:04}");
                 let provision = Provision { name, slug: Some(slug.clone()), plan: None, placement, owner };

@@ -48,6 +48,8 @@ pub enum ProvisionOwner {
         first_name: String,
         /// Last name.
         last_name: String,
+        /// Whether the address is known to be theirs; if not, a mail asks them to prove it.
+        email_verified: bool,
     },
     /// Somebody who has an account.
     User(UserId),
@@ -102,6 +104,7 @@ impl Tenants {
             }
         };
         metrics::histogram!("rowhouse_provision_seconds", "placement" => placement.as_str()).record(started.elapsed());
+        self.identity.nudge_mails();
         if placement != Placement::Pool {
             self.taken.notify_one();
         }
@@ -129,8 +132,9 @@ impl Tenants {
         }
         let mut state = ProvisionState::new(name, slug, plan, placement);
         match owner {
-            ProvisionOwner::NewUser { email, password_hash, first_name, last_name } => {
-                state.new_owner = Some(NewUser { email, password_hash: Some(password_hash), first_name, last_name });
+            ProvisionOwner::NewUser { email, password_hash, first_name, last_name, email_verified } => {
+                let password_hash = Some(password_hash);
+                state.new_owner = Some(NewUser { email, password_hash, first_name, last_name, email_verified });
             }
             ProvisionOwner::User(user) => state.owner = Some(user),
             ProvisionOwner::Invite(email) => state.invite = Some((InvitationId::generate(), email)),

@@ -7,7 +7,9 @@
 use std::sync::{Arc, Weak};
 
 use rowhouse_audit::{Actor, AuditEntry};
-use rowhouse_identity::{NewUser, invitation_create, membership_create, user_create, user_find_by_email};
+use rowhouse_identity::{
+    IdentityError, NewUser, invitation_create, membership_create, user_create, user_find_by_email,
+};
 use rowhouse_jobs::{Saga, StepError, StepOutcome};
 use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, params};
 use rowhouse_types::{ApiError, EmailAddress, InvitationId, RoleKey, Slug, TenantId, UserId};
@@ -221,17 +223,21 @@ impl ProvisionSaga {
         let owner = RoleKey::new("owner");
         let welcome = async {
             if let Some(user) = state.owner {
-                membership_create(control, state.tenant, user, &owner).await.map_err(ApiError::from)?;
+                membership_create(control, state.tenant, user, &owner).await?;
+                if state.owner_is_new {
+                    tenants.identity.ask_to_verify(control, user).await?;
+                }
             } else if let Some((id, email)) = &state.invite {
-                invitation_create(control, *id, state.tenant, email, &owner, None).await.map_err(ApiError::from)?;
+                invitation_create(control, *id, state.tenant, email, &owner, None).await?;
+                tenants.identity.mail_invitation(control, state.tenant, *id).await?;
             }
-            Ok::<(), StepError>(())
+            Ok::<(), IdentityError>(())
         };
-        // Neither reads what the other writes: they share a round trip. In order, because after a
+        // Neither reads what the other changes: they share round trips. In order, because after a
         // failure the second only hears that the transaction is aborted.
         let (activated, welcomed) = tokio::join!(biased; activate, welcome);
         activated?;
-        welcomed?;
+        welcomed.map_err(ApiError::from)?;
         Ok(StepOutcome::Done)
     }
 

@@ -186,6 +186,16 @@ impl Grants {
         self.scopes(entity, action).next().is_some()
     }
 
+    /// Whether everything that `other` allows is allowed here too: nobody gives more than they hold.
+    pub fn covers_all(&self, other: &Self) -> bool {
+        other.permissions().all(|permission| self.covers(&permission))
+    }
+
+    /// Whether all that the permission allows is held: whoever holds it may hand it on.
+    pub fn covers(&self, permission: &Permission) -> bool {
+        self.scopes(&permission.entity, permission.action).any(|held| held == Scope::All || held == permission.scope)
+    }
+
     /// The permissions as text, sorted, for people and tokens.
     pub fn permissions(&self) -> impl Iterator<Item = Permission> + '_ {
         self.entities.iter().flat_map(|(entity, held)| {
@@ -197,6 +207,24 @@ impl Grants {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_role_covers_what_allows_no_more_than_itself() {
+        let of = |texts: &[&str]| Grants::new(texts.iter().map(|text| text.parse().unwrap()));
+        let built_in = |role| Grants::built_in(role).unwrap();
+        for (index, stronger) in RoleKey::BUILT_IN.iter().enumerate() {
+            for (other, weaker) in RoleKey::BUILT_IN.iter().enumerate() {
+                assert_eq!(built_in(stronger).covers_all(&built_in(weaker)), index <= other, "{stronger} {weaker}");
+            }
+        }
+        assert!(of(&[]).covers_all(&of(&[])) && !of(&[]).covers_all(&of(&["leads:view:own"])));
+        assert!(of(&["leads:view"]).covers_all(&of(&["leads:view:own", "leads:view:public"])));
+        assert!(!of(&["leads:view:own"]).covers_all(&of(&["leads:view"])));
+        assert!(!of(&["leads:view:own"]).covers_all(&of(&["leads:view:public"])));
+        assert!(of(&["*:view"]).covers_all(&of(&["leads:view"])));
+        assert!(!of(&["leads:view"]).covers_all(&of(&["*:view"])), "every entity is more than one");
+        assert!(!of(&["leads:view"]).covers_all(&of(&["leads:edit:own"])));
+    }
 
     #[test]
     fn parses_and_prints_permissions() {
@@ -219,6 +247,35 @@ mod tests {
         assert_eq!(held("admin"), "*:create *:edit *:delete *:view users:manage");
         assert_eq!(held("member"), "*:create *:edit:own *:delete:own *:view:public *:view:own");
         assert_eq!(held("viewer"), "*:view:public");
+    }
+
+    /// Every pair of what a maker may hold and hand on: nothing comes out that did not go in.
+    #[test]
+    fn what_is_covered_allows_nothing_that_is_not_held() {
+        let all: Vec<Permission> = ["leads", "users", "*"]
+            .iter()
+            .flat_map(|entity| {
+                ["view:own", "view:public", "view", "edit:own", "edit"].map(|end| format!("{entity}:{end}"))
+            })
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let reach = |grants: &Grants, entity: &str, action| {
+            let scopes: Vec<Scope> = grants.scopes(entity, action).collect();
+            move |wanted: Scope| scopes.contains(&Scope::All) || scopes.contains(&wanted)
+        };
+        for (first, second) in all.iter().flat_map(|first| all.iter().map(move |second| (first, second))) {
+            let maker = Grants::new([first.clone(), second.clone()]);
+            for handed_on in &all {
+                let made = Grants::new([handed_on.clone()]);
+                let exceeds = ["leads", "users", "projects"].iter().any(|entity| {
+                    [Action::View, Action::Edit].into_iter().any(|action| {
+                        let (makers, mades) = (reach(&maker, entity, action), reach(&made, entity, action));
+                        [Scope::Own, Scope::Public, Scope::All].into_iter().any(|scope| mades(scope) && !makers(scope))
+                    })
+                });
+                assert_eq!(maker.covers(handed_on), !exceeds, "{first} and {second} cover {handed_on}");
+            }
+        }
     }
 
     #[test]

@@ -109,10 +109,14 @@ impl Rowhouse {
             ground.authorities.system.clone(),
             ground.master_key.clone(),
             audit.clone(),
-            IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() },
+            IdentitySettings {
+                issuer: settings.public_url.clone(),
+                development: settings.development,
+                ..IdentitySettings::default()
+            },
         )
         .await?;
-        let identity = Arc::new(identity);
+        let identity = Arc::new(identity.with_mailer(mailer.clone()));
         let tenants = Tenants::open(
             ground.databases.clone(),
             &ground.authorities,

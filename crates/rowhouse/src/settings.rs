@@ -158,6 +158,8 @@ pub(crate) struct Settings {
     pub(crate) prepared_statements: bool,
     pub(crate) pipelining: bool,
     pub(crate) warm: usize,
+    /// Whether this is `rowhouse dev`: no flag, so that nobody runs a service like that by accident.
+    pub(crate) development: bool,
     pub(crate) mail: MailChoice,
     pub(crate) log: String,
     pub(crate) log_format: Option<LogFormat>,
@@ -277,6 +279,7 @@ impl SettingsArgs {
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),
             pipelining: judge.switch("pipelining", self.pipelining.as_deref()),
             warm: usize::try_from(warm).unwrap_or(2),
+            development: false,
             mail: self.mail.resolve(&mut judge.problems),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format,

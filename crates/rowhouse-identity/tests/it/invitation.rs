@@ -51,6 +51,35 @@ async fn a_new_person_accepts_and_works_in_the_tenant_at_once() {
     assert_eq!(ground.events().await, ["sign_in", "sign_in", "invitation_accepted"]);
 }
 
+/// Whoever invites sees a token as well, so it says nothing of the address.
+#[tokio::test]
+async fn the_token_of_the_mail_proves_the_address_and_the_one_that_is_shown_does_not() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    for (address, by_mail) in [("bob@example.com", true), ("eve@example.com", false)] {
+        let id = InvitationId::generate();
+        let connection = ground.control().await;
+        let role = RoleKey::new("member");
+        invitation_create(&connection, id, acme, &email(address), &role, Some(ann)).await.unwrap();
+        ground.identity.mail_invitation(&connection, acme, id).await.unwrap();
+        let letters = ground.letters(address).await;
+        assert!(letters[0].text.contains("Subject: Ann Smith invites you to Acme"), "{}", letters[0].text);
+        let shown = ground.identity.invitation_token(acme, id);
+        let token = if by_mail { ground.mailed_token(address, "invitation").await } else { secret(&shown) };
+        let accepted = AcceptInvitation { token, ..accept(&shown) };
+        let accepted = ground.identity.accept_invitation(accepted).await.unwrap();
+        let me = ground.identity.me(&*ground.claims(&accepted.tokens).await).await.unwrap();
+        assert_eq!(me.user.email_verified, by_mail);
+        let asked = ground.kinds(address).await.contains(&"verify_email".to_owned());
+        assert_eq!(asked, !by_mail, "whoever has not proved the address is asked to");
+        let again = AcceptInvitation { token: secret(&shown), ..accept(&shown) };
+        assert_eq!(refusal(ground.identity.accept_invitation(again).await), "invalid invitation");
+        ground.identity.mail_invitation(&connection, acme, id).await.unwrap();
+        let invitations = ground.kinds(address).await.iter().filter(|kind| *kind == "invitation").count();
+        assert_eq!(invitations, 1, "one that was accepted is not mailed again");
+    }
+}
+
 #[tokio::test]
 async fn an_invitation_is_good_once() {
     let ground = Ground::start().await;
@@ -111,6 +140,7 @@ async fn a_forged_or_crossed_token_is_not_valid() {
         format!("rh_inv_{}", ground.master.signer("refresh token").sign(&payload)),
         format!("rh_inv_{}", ground.master.signer("invitation").sign(&payload[..20])),
         format!("rh_inv_{}", ground.master.signer("invitation").sign(&[&payload[..], &[0]].concat())),
+        format!("rh_inv_{}", ground.master.signer("invitation").sign(&[&payload[..], &[1, 1]].concat())),
     ];
     for text in forged {
         let attempt = AcceptInvitation { token: text.clone().into(), ..accept(&genuine) };

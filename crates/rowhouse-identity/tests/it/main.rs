@@ -2,20 +2,27 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod access;
+mod api_key;
+mod email;
 mod forgery;
 mod invitation;
 mod keys;
+mod letters;
+mod magic_link;
 mod member;
 mod operator;
+mod password;
 mod refresh;
 mod schema;
 mod session;
+mod session_list;
 mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
 use rowhouse_identity::{
     Claims, Device, Identity, IdentityError, IdentitySettings, NewUser, SignIn, Tokens, membership_create, user_create,
 };
+use rowhouse_mail::Mailer;
 use rowhouse_postgres::{SystemConnection, TenantContext, params};
 use rowhouse_testkit::TestDatabases;
 use rowhouse_types::{EmailAddress, MasterKey, RoleKey, TenantId, UserId};
@@ -34,21 +41,31 @@ struct Ground {
     test: TestDatabases,
     master: MasterKey,
     audit: Audit,
+    mailer: Mailer,
+    _directory: tempfile::TempDir,
     identity: Identity,
 }
 
 impl Ground {
     async fn start() -> Self {
-        let test =
-            TestDatabases::start(&[rowhouse_audit::CONTROL_MIGRATIONS, rowhouse_identity::CONTROL_MIGRATIONS]).await;
+        let test = TestDatabases::start(&[
+            rowhouse_audit::CONTROL_MIGRATIONS,
+            rowhouse_identity::CONTROL_MIGRATIONS,
+            rowhouse_mail::CONTROL_MIGRATIONS,
+        ])
+        .await;
         let system = test.authorities.system.clone();
         test.databases.control(&system.scope("test")).await.unwrap().batch(TENANTS).await.unwrap();
         let master = MasterKey::generate();
         let audit = Audit::start(test.databases.clone(), system.clone());
+        let directory = tempfile::tempdir().unwrap();
+        let settings = letters::settings(directory.path());
+        let mailer = Mailer::new(test.databases.clone(), system.clone(), master.clone(), settings);
         let settings = IdentitySettings::default();
         let identity =
             Identity::open(test.databases.clone(), system, master.clone(), audit.clone(), settings).await.unwrap();
-        Self { test, master, audit, identity }
+        let identity = identity.with_mailer(mailer.clone());
+        Self { test, master, audit, mailer, _directory: directory, identity }
     }
 
     /// Another process on the same databases: it shares nothing that is cached.
@@ -58,7 +75,8 @@ impl Ground {
 
     async fn open(&self, master: MasterKey, settings: IdentitySettings) -> Result<Identity, IdentityError> {
         let (databases, system) = (self.test.databases.clone(), self.test.authorities.system.clone());
-        Identity::open(databases, system, master, self.audit.clone(), settings).await
+        let identity = Identity::open(databases, system, master, self.audit.clone(), settings).await?;
+        Ok(identity.with_mailer(self.mailer.clone()))
     }
 
     async fn control(&self) -> SystemConnection {
@@ -125,7 +143,13 @@ fn email(text: &str) -> EmailAddress {
 }
 
 fn new_user(address: &str) -> NewUser {
-    NewUser { email: email(address), password_hash: None, first_name: "Ann".into(), last_name: "Smith".into() }
+    NewUser {
+        email: email(address),
+        password_hash: None,
+        first_name: "Ann".into(),
+        last_name: "Smith".into(),
+        email_verified: false,
+    }
 }
 
 fn sign_in(address: &str) -> SignIn {
@@ -148,6 +172,16 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::NotAMember => "not a member",
         IdentityError::EmailTaken => "email taken",
         IdentityError::InvalidInvitation => "invalid invitation",
+        IdentityError::Role => "role",
+        IdentityError::Unproved => "unproved",
+        IdentityError::AlreadyMember => "already member",
+        IdentityError::InvalidLink => "invalid link",
+        IdentityError::WrongPassword => "wrong password",
+        IdentityError::InvalidKey => "invalid key",
+        IdentityError::NotHeld(_) => "not held",
+        IdentityError::UnknownRole => "unknown role",
+        IdentityError::TooManyKeys(_) => "too many keys",
+        IdentityError::NotFound => "not found",
         IdentityError::Name { field } => field,
         IdentityError::Password(_) => "password",
         IdentityError::Keys(why) => why,

@@ -67,6 +67,9 @@ async fn a_used_token_ends_the_session_for_whoever_holds_the_newest() {
     assert_eq!(reuse.len(), 1, "a session ends once");
     assert_eq!(reuse[0].severity, "high");
     assert_eq!((reuse[0].user_id, reuse[0].tenant_id), (Some(ann.uuid()), Some(acme.uuid())));
+    let told = ground.letters("ann@example.com").await;
+    assert_eq!((told.len(), told[0].kind.as_str()), (1, "refresh_token_reused"));
+    assert!(told[0].text.contains("Acme") && told[0].text.contains("192.0.2.7"), "{}", told[0].text);
 }
 
 /// One tab is slow: the other has refreshed again, and has changed to another tenant.

@@ -23,7 +23,8 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
             assert!(table.granted.is_empty(), "{table:?}");
         }
     }
-    let expected = [("invitations", "SELECT"), ("memberships", "SELECT"), ("sessions", "")];
+    let expected =
+        [("api_keys", ""), ("invitations", "SELECT"), ("mails", ""), ("memberships", "SELECT"), ("sessions", "")];
     assert_eq!(of_tenants, expected.map(|(name, granted)| (name.to_owned(), granted.to_owned())));
 }
 
@@ -55,11 +56,15 @@ async fn a_tenant_sees_its_own_members_and_invitations_only_and_changes_none() {
         "update control.invitations set role = 'owner'",
         "delete from control.invitations",
         "truncate control.invitations",
+        "select hash from control.api_keys",
+        "update control.api_keys set role = 'owner'",
+        "delete from control.api_keys",
         "select 1 from control.users",
         "select 1 from control.sessions",
         "select 1 from control.signing_keys",
         "select 1 from control.operators",
         "select 1 from control.operator_sessions",
+        "select 1 from control.mail_links",
     ] {
         let outcome = connection.run(refused, &[]).await;
         assert!(matches!(outcome, Err(DatabaseError::Forbidden)), "{refused}: {outcome:?}");

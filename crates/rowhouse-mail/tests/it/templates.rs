@@ -56,7 +56,10 @@ fn every_message_has_both_forms_and_its_link_in_both() {
     for kind in MailKind::ALL {
         let mail = samples().into_iter().rfind(|mail| mail.message.kind() == *kind).unwrap();
         let content = templates.render(&mail, &voice()).unwrap();
-        let has_link = !matches!(kind, MailKind::EmailChanged | MailKind::NewSignIn | MailKind::RefreshTokenReused);
+        let has_link = !matches!(
+            kind,
+            MailKind::EmailChanged | MailKind::PasswordChanged | MailKind::NewSignIn | MailKind::RefreshTokenReused
+        );
         let link = "https://example.com/token?token=rh_sample&from=mail";
         assert_eq!(content.text.contains(link), has_link, "{kind:?}");
         assert_eq!(content.html.contains(&format!("href=\"{}\"", link.replace('&', "&amp;"))), has_link, "{kind:?}");

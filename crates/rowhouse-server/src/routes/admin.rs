@@ -49,7 +49,7 @@ pub(crate) fn add(routes: &mut Routes) {
     );
     routes.add(
         route(Method::POST, "/api/admin/tenants", "create_tenant")
-            .summary("Make a tenant; its administrator gets an invitation link.")
+            .summary("Make a tenant; its administrator gets an invitation by mail, whose link is in the answer, too.")
             .body(schema_for!(CreateTenantIn).to_value())
             .answers(201, json!({ "type": "object" }))
             .refuses(&[409, 413, 415, 422]),

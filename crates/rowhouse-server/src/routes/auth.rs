@@ -134,7 +134,7 @@ struct OperatorSignInIn {
 
 /// What a sign-in gives.
 #[derive(Debug, Serialize, JsonSchema)]
-struct TokensOut {
+pub(crate) struct TokensOut {
     access_token: String,
     refresh_token: String,
     token_type: &'static str,
@@ -206,6 +206,7 @@ async fn sign_up(
         password_hash,
         first_name: body.first_name.trim().to_owned(),
         last_name: body.last_name.trim().to_owned(),
+        email_verified: false,
     };
     let provision = Provision { name, slug, plan: body.plan, placement: Placement::Pool, owner };
     let made = state.tenants.provision_by(&visitor(&parts), provision).await?;

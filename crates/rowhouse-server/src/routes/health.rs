@@ -9,7 +9,7 @@ use rowhouse_types::ApiError;
 use serde_json::json;
 
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Operator, PathMember};
+use crate::gate::{Operator, PathParty};
 use crate::metrics;
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
@@ -23,7 +23,8 @@ pub(crate) fn add(routes: &mut Routes) {
         .summary("Whether the service and its databases answer.");
     routes.add(health, get_health);
     let tenant = RouteDoc::new(Method::GET, "/api/health/{tenant}", "get_tenant_health", Access::PathTenant)
-        .summary("Whether the database of one tenant answers.");
+        .summary("Whether the database of one tenant answers.")
+        .for_keys();
     routes.add(tenant, get_tenant_health);
     let figures = RouteDoc::new(Method::GET, "/metrics", "get_metrics", Access::Operator)
         .summary("Figures in Prometheus' text format.")
@@ -58,17 +59,17 @@ async fn get_health(State(state): State<ServerState>) -> Result<Response, Failur
 
 async fn get_tenant_health(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    PathParty(party): PathParty,
 ) -> Result<Answer<serde_json::Value>, Failure> {
     let started = Instant::now();
-    let connection = state.databases.tenant(&member.context).await?;
+    let connection = state.databases.tenant(&party.context).await?;
     connection.run("select 1", &[]).await?;
     let data = json!({
         "status": "pass",
-        "tenant": { "id": member.tenant.id, "slug": member.tenant.slug, "status": member.tenant.status },
+        "tenant": { "id": party.tenant.id, "slug": party.tenant.slug, "status": party.tenant.status },
         "database": { "status": "pass", "duration_ms": started.elapsed().as_millis() },
     });
-    Ok(Answer::ok(data).of(member.tenant.id))
+    Ok(Answer::ok(data).of(party.tenant.id))
 }
 
 async fn get_metrics(State(state): State<ServerState>, _: Operator) -> Response {

@@ -8,13 +8,13 @@ use rowhouse_types::ApiError;
 
 use crate::body::JsonBytes;
 use crate::envelope::{Failure, RawAnswer};
-use crate::gate::{Member, query_pairs};
+use crate::gate::{Party, query_pairs};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
 /// Adds the routes.
 pub(crate) fn add(routes: &mut Routes) {
-    let tenant = |method, path, operation| RouteDoc::new(method, path, operation, Access::Tenant);
+    let tenant = |method, path, operation| RouteDoc::new(method, path, operation, Access::Tenant).for_keys();
     routes.add(tenant(Method::GET, "/api/{entity}", "list_records"), list_records);
     routes.add(tenant(Method::POST, "/api/{entity}", "create_record"), create_record);
     routes.add(tenant(Method::GET, "/api/{entity}/{id}", "get_record"), get_record);
@@ -29,37 +29,37 @@ fn parameters(query: Option<&str>) -> Vec<(String, String)> {
 
 async fn list_records(
     State(state): State<ServerState>,
-    member: Member,
+    party: Party,
     Path(entity): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<RawAnswer, Failure> {
     let model = state.tenants.model();
-    let list = state.records.list(&model, &member.caller(), &entity, &parameters(query.as_deref())).await?;
-    let tenant = Some(member.tenant.id);
+    let list = state.records.list(&model, &party.caller(), &entity, &parameters(query.as_deref())).await?;
+    let tenant = Some(party.tenant.id);
     Ok(RawAnswer { status: StatusCode::OK, data: list.data, pagination: Some(list.pagination), tenant })
 }
 
 async fn get_record(
     State(state): State<ServerState>,
-    member: Member,
+    party: Party,
     Path((entity, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let model = state.tenants.model();
-    let record = state.records.get(&model, &member.caller(), &entity, &id, &parameters(query.as_deref())).await?;
+    let record = state.records.get(&model, &party.caller(), &entity, &id, &parameters(query.as_deref())).await?;
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == record.etag.as_bytes());
     if known {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         set_etag(&mut response, &record.etag);
         return Ok(response);
     }
-    Ok(answer(&member, StatusCode::OK, record))
+    Ok(answer(&party, StatusCode::OK, record))
 }
 
 async fn create_record(
     State(state): State<ServerState>,
-    member: Member,
+    party: Party,
     Path(entity): Path<String>,
     RawQuery(query): RawQuery,
     body: Result<JsonBytes, Failure>,
@@ -68,13 +68,13 @@ async fn create_record(
     state.records.require_writable(&model, &entity)?;
     refuse_parameters(query.as_deref())?;
     let JsonBytes(body) = body?;
-    let record = state.records.create(&model, &member.caller(), &entity, &body).await?;
-    Ok(answer(&member, StatusCode::CREATED, record))
+    let record = state.records.create(&model, &party.caller(), &entity, &body).await?;
+    Ok(answer(&party, StatusCode::CREATED, record))
 }
 
 async fn update_record(
     State(state): State<ServerState>,
-    member: Member,
+    party: Party,
     Path((entity, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -85,13 +85,13 @@ async fn update_record(
     refuse_parameters(query.as_deref())?;
     let expected = if_match(&headers)?;
     let JsonBytes(body) = body?;
-    let record = state.records.update(&model, &member.caller(), &entity, &id, expected, &body).await?;
-    Ok(answer(&member, StatusCode::OK, record))
+    let record = state.records.update(&model, &party.caller(), &entity, &id, expected, &body).await?;
+    Ok(answer(&party, StatusCode::OK, record))
 }
 
 async fn delete_record(
     State(state): State<ServerState>,
-    member: Member,
+    party: Party,
     Path((entity, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -100,9 +100,9 @@ async fn delete_record(
     state.records.require_writable(&model, &entity)?;
     refuse_parameters(query.as_deref())?;
     let expected = if_match(&headers)?;
-    state.records.delete(&model, &member.caller(), &entity, &id, expected).await?;
+    state.records.delete(&model, &party.caller(), &entity, &id, expected).await?;
     let data = serde_json::to_vec(&serde_json::json!({ "id": id })).map_err(ApiError::internal)?;
-    Ok(RawAnswer { status: StatusCode::OK, data, pagination: None, tenant: Some(member.tenant.id) })
+    Ok(RawAnswer { status: StatusCode::OK, data, pagination: None, tenant: Some(party.tenant.id) })
 }
 
 /// Writes take no parameters; a misplaced filter must not look as if it had been obeyed.
@@ -121,8 +121,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     Ok((text != "*").then_some(text))
 }
 
-fn answer(member: &Member, status: StatusCode, record: RecordAnswer) -> Response {
-    let tenant = Some(member.tenant.id);
+fn answer(party: &Party, status: StatusCode, record: RecordAnswer) -> Response {
+    let tenant = Some(party.tenant.id);
     let mut response = RawAnswer { status, data: record.data, pagination: None, tenant }.into_response();
     set_etag(&mut response, &record.etag);
     response

@@ -7,7 +7,7 @@ use rowhouse_tenants::Tenant;
 use serde_json::{Value, json};
 
 use crate::envelope::{Answer, Failure};
-use crate::gate::{PathMember, Person};
+use crate::gate::{PathParty, Person};
 use crate::paging::{CURSOR, LIMIT, PageQuery};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
@@ -21,7 +21,7 @@ pub(crate) fn add(routes: &mut Routes) {
         .summary("The caller's organisations.")
         .answers(200, json!({ "type": "array", "items": { "type": "object" } }));
     routes.add(mine, list_my_tenants);
-    let one = |path, operation| RouteDoc::new(Method::GET, path, operation, Access::PathTenant);
+    let one = |path, operation| RouteDoc::new(Method::GET, path, operation, Access::PathTenant).for_keys();
     routes.add(one("/api/tenants/{tenant}", "get_tenant").summary("One organisation of the caller."), get_tenant);
     routes.add(
         one("/api/tenants/{tenant}/stats", "get_tenant_stats")
@@ -55,29 +55,29 @@ async fn list_my_tenants(State(state): State<ServerState>, person: Person) -> Re
     Ok(Answer::ok(json!(me.memberships)))
 }
 
-async fn get_tenant(PathMember(member): PathMember) -> Result<Answer<Value>, Failure> {
-    let mut data = public(&member.tenant);
-    data["role"] = json!(member.role);
-    Ok(Answer::ok(data).of(member.tenant.id))
+async fn get_tenant(PathParty(party): PathParty) -> Result<Answer<Value>, Failure> {
+    let mut data = public(&party.tenant);
+    data["role"] = json!(party.role);
+    Ok(Answer::ok(data).of(party.tenant.id))
 }
 
 async fn get_tenant_stats(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    PathParty(party): PathParty,
 ) -> Result<Answer<Value>, Failure> {
     let model = state.tenants.model();
-    let counts = state.records.counts(&model, &member.caller()).await?;
-    Ok(Answer::ok(json!({ "records": counts })).of(member.tenant.id))
+    let counts = state.records.counts(&model, &party.caller()).await?;
+    Ok(Answer::ok(json!({ "records": counts })).of(party.tenant.id))
 }
 
 async fn list_members(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    PathParty(party): PathParty,
     uri: Uri,
 ) -> Result<Answer<Value>, Failure> {
     // The gate has read tenant_id.
     let page = PageQuery::read(&uri, MEMBERS_QUERY, |_, _| Ok(()))?;
     let asked = MemberPage { after: page.cursor, limit: Some(page.to_read()) };
-    let members = state.identity.members(&member.context, &asked).await?;
-    Ok(page.answer(members, |person| person.user_id.to_string()).of(member.tenant.id))
+    let members = state.identity.members(&party.context, &asked).await?;
+    Ok(page.answer(members, |person| person.user_id.to_string()).of(party.tenant.id))
 }

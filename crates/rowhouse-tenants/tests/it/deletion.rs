@@ -17,7 +17,7 @@ fn mark(slug: &str) -> String {
     format!("mark-of-{slug}")
 }
 
-/// A tenant with rows in every table, a member more, an invitation and a session.
+/// A tenant with rows in every table, a member more, an invitation, a session and an API key.
 async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: Placement) -> Arc<Tenant> {
     const INVITE: &str = "
         insert into control.invitations (tenant_id, id, email, role, expires_at)
@@ -26,6 +26,9 @@ async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: P
         insert into control.sessions (id, user_id, tenant_id, token_hash, expires_at)
         select rowhouse.new_id(), user_id, $1, gen_random_uuid()::text::bytea, now() + interval '1 day'
         from control.memberships where tenant_id = $1";
+    const KEY: &str = "
+        insert into control.api_keys (tenant_id, id, name, prefix, hash, role)
+        values ($1, rowhouse.new_id(), $2, 'rh_live_', gen_random_uuid()::text::bytea, 'viewer')";
     let tenant = provision(tenants, slug, placement).await;
     let connection = town.tenant(&tenant).await;
     let schema = quote_identifier(connection.schema());
@@ -41,10 +44,11 @@ async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: P
         assert!(!connection.run(&insert, &[]).await.unwrap().is_empty(), "{insert}");
     }
     let colleague = "insert into rowhouse.members (tenant_id, user_id, role, display_name) values ($1, gen_random_uuid(), 'member', $2)";
-    town.system(&tenant.location).await.query(colleague, params![tenant.id, mark]).await.unwrap();
+    town.system(&tenant.location).await.query(colleague, params![tenant.id, mark.as_str()]).await.unwrap();
     let control = town.control().await;
     control.query(INVITE, params![tenant.id, InvitationId::generate(), slug]).await.unwrap();
     assert_eq!(control.execute(SIGN_IN, params![tenant.id]).await.unwrap(), 1);
+    control.query(KEY, params![tenant.id, mark.as_str()]).await.unwrap();
     tenant
 }
 
@@ -74,7 +78,8 @@ async fn tables_with(town: &Town, text: &str) -> Vec<String> {
 async fn everything_of(town: &Town, tenant: &Tenant) -> Vec<String> {
     let schema = quote_identifier(&tenant.location.schema);
     let own = ["customers", "orders", "order_lines", "notes"].map(|table| format!("{schema}.{table}"));
-    let control = ["memberships", "invitations", "sessions", "targets"].map(|table| format!("control.{table}"));
+    let control =
+        ["memberships", "invitations", "sessions", "api_keys", "targets"].map(|table| format!("control.{table}"));
     let mut rows = Vec::new();
     for (connection, tables) in [
         (town.system(&tenant.location).await, [&own[..], &["rowhouse.members".to_owned()]].concat()),

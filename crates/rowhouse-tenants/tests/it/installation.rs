@@ -116,6 +116,7 @@ pub(crate) fn wanted(slug: &str, placement: Placement) -> Provision {
             password_hash: "none".into(),
             first_name: "Olga".into(),
             last_name: "Owner".into(),
+            email_verified: false,
         },
     }
 }

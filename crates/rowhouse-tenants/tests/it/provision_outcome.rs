@@ -74,6 +74,7 @@ async fn of_twenty_who_want_the_same_name_one_wins_and_the_others_are_told() {
             password_hash: "(hash)".into(),
             first_name: "O".into(),
             last_name: number.to_string(),
+            email_verified: false,
         };
         tenants.provision(Provision { owner, ..sign_up("acme", placement) })
     });

@@ -207,6 +207,7 @@ pub(crate) fn sign_up(slug: &str, placement: Placement) -> Provision {
             password_hash: "(hash)".into(),
             first_name: "Olga".into(),
             last_name: "Owner".into(),
+            email_verified: false,
         },
     }
 }

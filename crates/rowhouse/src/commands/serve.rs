@@ -42,7 +42,7 @@ async fn run(settings: &Settings, output: Output, demo_rows: Option<u32>) -> any
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", settings.listen))?;
-    let settings = &named_after(settings, &listener)?;
+    let settings = &Settings { development: demo_rows.is_some(), ..named_after(settings, &listener)? };
     remember_public_url(&data_dir, &settings.public_url)?;
     rowhouse_server::install_metrics();
     tokio::spawn(rowhouse_server::sum_up_metrics());

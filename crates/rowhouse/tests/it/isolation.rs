@@ -52,6 +52,16 @@ struct Spoils {
     tenant: String,
     slug: &'static str,
     records: Vec<(String, String)>,
+    /// A session of its owner's.
+    session: String,
+    /// An API key of the tenant's.
+    api_key: String,
+}
+
+impl Spoils {
+    fn nothing(tenant: &str) -> Self {
+        Self { tenant: tenant.into(), slug: "", records: Vec::new(), session: ABSENT.into(), api_key: ABSENT.into() }
+    }
 }
 
 async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
@@ -61,7 +71,10 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     for entity in entities {
         records.push((entity.clone(), victim.some_id(entity).await));
     }
-    Spoils { tenant: me.text("/data/tenant/id"), slug: demo.slug, records }
+    let session = victim.get("/api/auth/sessions?limit=1").await.text("/data/0/id");
+    let made = victim.make_key(demo.slug, &json!({ "name": "Spoils", "role": "viewer" })).await;
+    let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
+    Spoils { tenant, slug, records, session, api_key }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -71,6 +84,8 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
     let mut filled = path.to_owned();
     while let (Some(start), Some(end)) = (filled.find('{'), filled.find('}')) {
         let value = match &filled[start..=end] {
+            "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
+            "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
             "{id}" if foreign => record.unwrap_or(ABSENT).to_owned(),
             "{tenant}" if foreign => spoils.tenant.clone(),
             "{id}" | "{tenant}" | "{operation}" => ABSENT.to_owned(),
@@ -89,7 +104,7 @@ fn body_for(method: &Method) -> Option<Value> {
 async fn nobody_reaches_a_route_that_is_not_public() {
     let service = Service::shared();
     let anonymous = service.anonymous();
-    let nothing = Spoils { tenant: ABSENT.into(), slug: "", records: Vec::new() };
+    let nothing = Spoils::nothing(ABSENT);
     for operation in operations(service).await {
         let path = fill(&operation.path, &nothing, false);
         let answer = anonymous.send(operation.method.clone(), &path, body_for(&operation.method).as_ref()).await;
@@ -101,11 +116,13 @@ async fn nobody_reaches_a_route_that_is_not_public() {
     }
 }
 
-/// The owner and a member of every role.
+/// The owner, a member of every role, and an API key of each.
 async fn everybody(service: &Service, demo: &Demo) -> Vec<Caller> {
-    let mut callers = vec![service.owner(demo).await];
+    let owner = service.owner(demo).await;
+    let mut callers = vec![owner.clone(), owner.key(demo.slug, "owner").await];
     for role in ROLES {
         callers.push(service.member(demo, role).await);
+        callers.push(owner.key(demo.slug, role).await);
     }
     callers
 }
@@ -146,13 +163,49 @@ async fn attack(caller: &Caller, operation: &Operation, spoils: &Spoils) {
     assert!(!text.contains(&spoils.tenant) && !text.contains(spoils.slug), "{text}");
 }
 
+/// A tenant that is one's own does not open keys that are another's.
+#[tokio::test]
+async fn foreign_keys_are_as_absent_as_none_in_ones_own_tenant() {
+    let service = Service::shared();
+    let caller = service.owner(&ACME).await;
+    for victim in [&GLOBEX, &INITECH, &NEIGHBOUR] {
+        let owner = service.owner(victim).await;
+        let made = owner.make_key(victim.slug, &json!({ "name": "Wanted", "role": "viewer" })).await;
+        let theirs = owner.with_token(&made.text("/data/key"));
+        let path = |id: &str| format!("/api/tenants/{}/api-keys/{id}", ACME.slug);
+        let (foreign, absent) = (path(&made.text("/data/id")), path(ABSENT));
+        let body = json!({ "overlap_seconds": 0 });
+        let answers = [
+            (caller.delete(&foreign).await, caller.delete(&absent).await),
+            (
+                caller.post(&format!("{foreign}/rotate"), &body).await,
+                caller.post(&format!("{absent}/rotate"), &body).await,
+            ),
+        ];
+        for (foreign, absent) in answers {
+            assert_eq!(foreign.status, 404, "{}", foreign.body);
+            assert_eq!(foreign.comparable(), absent.comparable());
+        }
+        assert_eq!(theirs.get("/api/leads").await.status, 200);
+        let listed = caller.get(&format!("/api/tenants/{}/api-keys?limit=200", ACME.slug)).await;
+        assert!(!listed.body.to_string().contains(&made.text("/data/id")));
+    }
+}
+
 #[tokio::test]
 async fn naming_another_tenant_by_header_host_or_query_is_refused_like_an_absent_one() {
     let service = Service::shared();
-    let caller = service.owner(&ACME).await;
+    let owner = service.owner(&ACME).await;
+    let key = owner.key(ACME.slug, "owner").await;
+    for caller in [owner, key] {
+        name_others(service, &caller).await;
+    }
+}
+
+async fn name_others(service: &Service, caller: &Caller) {
     let victim = service.owner(&GLOBEX).await.get("/api/auth/me").await.text("/data/tenant/id");
     for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
-        let own = Spoils { tenant: ACME.slug.into(), slug: "", records: Vec::new() };
+        let own = Spoils::nothing(ACME.slug);
         let path = fill(&operation.path, &own, true);
         if operation.path.starts_with("/api/auth/") || operation.path == "/api/tenants" {
             continue; // a person's own routes: no tenant takes part
@@ -179,13 +232,19 @@ async fn lists_counts_searches_and_includes_hold_a_tenants_own_rows_and_all_of_t
     let service = Service::shared();
     for demo in &DEMOS {
         sees_its_own_rows_only(service, demo).await;
+        let key = service.owner(demo).await.key(demo.slug, "owner").await;
+        sees_its_own_rows_by(service, demo, &key).await;
     }
 }
 
 /// Compares everything that one tenant's owner can list with what is in the tables.
 pub(crate) async fn sees_its_own_rows_only(service: &Service, demo: &Demo) {
+    sees_its_own_rows_by(service, demo, &service.owner(demo).await).await;
+}
+
+async fn sees_its_own_rows_by(service: &Service, demo: &Demo, caller: &Caller) {
     let document = service.anonymous().get("/api/openapi.json").await.body;
-    let (caller, place) = (service.owner(demo).await, service.place(demo));
+    let place = service.place(demo);
     let names: Vec<String> = entities(&document).into_iter().filter(|entity| entity != SHARED).collect();
     let truth: BTreeMap<&str, BTreeSet<String>> =
         names.iter().map(|name| (name.as_str(), place.ids(service, name))).collect();
@@ -379,11 +438,14 @@ fn form_urlencoded(text: &str) -> String {
 #[tokio::test]
 async fn operators_routes_refuse_members() {
     let service = Service::shared();
-    let caller: Caller = service.owner(&ACME).await;
-    let nothing = Spoils { tenant: ABSENT.into(), slug: "", records: Vec::new() };
+    let owner = service.owner(&ACME).await;
+    let key = owner.key(ACME.slug, "owner").await;
+    let nothing = Spoils::nothing(ABSENT);
     for operation in operations(service).await.iter().filter(|operation| operation.access == "operator") {
         let path = fill(&operation.path, &nothing, false);
-        let answer = caller.send(operation.method.clone(), &path, body_for(&operation.method).as_ref()).await;
-        assert_eq!(answer.status, 401, "{} {path}: {}", operation.method, answer.body);
+        for caller in [&owner, &key] {
+            let answer = caller.send(operation.method.clone(), &path, body_for(&operation.method).as_ref()).await;
+            assert_eq!(answer.status, 401, "{} {path}: {}", operation.method, answer.body);
+        }
     }
 }

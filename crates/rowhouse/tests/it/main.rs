@@ -1,6 +1,7 @@
 //! The product as its users meet it: the real program, over HTTP and the command line.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
+mod api_keys;
 mod audit;
 mod auth;
 mod beside;
@@ -13,6 +14,7 @@ mod interrupt;
 mod isolation;
 mod layers;
 mod long_url;
+mod mail_links;
 mod migrate;
 mod openapi;
 mod paging;
@@ -20,6 +22,7 @@ mod pooler;
 mod process;
 mod records;
 mod service;
+mod sessions;
 mod sql;
 mod sql_source;
 mod terminal;

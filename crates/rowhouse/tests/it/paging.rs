@@ -39,6 +39,10 @@ async fn every_list_is_walked_by_cursor_without_gaps_or_repeats() {
     for role in ["admin", "member", "viewer"] {
         service.member(&DEMOS[0], role).await;
     }
+    for number in 0..4 {
+        owner.make_key(DEMOS[0].slug, &json!({ "name": format!("Key {number}"), "role": "viewer" })).await;
+        service.sign_in(DEMOS[0].email).await;
+    }
     for _ in 0..7 {
         assert_eq!(owner.with("X-Tenant-ID", "page-1").get("/api/leads").await.status, 403);
     }
@@ -47,8 +51,11 @@ async fn every_list_is_walked_by_cursor_without_gaps_or_repeats() {
         tokio::task::yield_now().await;
     }
     let members = format!("/api/tenants/{}/members", DEMOS[0].slug);
+    let keys = format!("/api/tenants/{}/api-keys", DEMOS[0].slug);
     for (caller, path, key, least) in [
         (&owner, members.as_str(), "user_id", 4),
+        (&owner, keys.as_str(), "id", 4),
+        (&owner, "/api/auth/sessions", "id", 5),
         (&operator, "/api/admin/tenants", "slug", 8),
         (&operator, "/api/admin/operations", "id", 8),
         (&operator, "/api/admin/security-events", "id", 7),

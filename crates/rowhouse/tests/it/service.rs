@@ -398,6 +398,19 @@ impl Caller {
         self.send(Method::DELETE, path, None).await
     }
 
+    /// Makes an API key in a tenant.
+    pub(crate) async fn make_key(&self, tenant: &str, body: &Value) -> Answer {
+        let made = self.post(&format!("/api/tenants/{tenant}/api-keys"), body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made
+    }
+
+    /// A program with a new API key of a role.
+    pub(crate) async fn key(&self, tenant: &str, role: &str) -> Self {
+        let made = self.make_key(tenant, &json!({ "name": format!("Key of {role}"), "role": role })).await;
+        self.with_token(&made.text("/data/key"))
+    }
+
     /// The id of some record.
     pub(crate) async fn some_id(&self, entity: &str) -> String {
         let answer = self.get(&format!("/api/{entity}?per_page=1&fields=id")).await;

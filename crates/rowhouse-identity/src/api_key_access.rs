@@ -1,0 +1,175 @@
+//! What an API key opens: asked by every request that sends one, and remembered for a moment.
+//!
+//! Must never let a key open anything but its own tenant, nor after its end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use moka::sync::Cache;
+use rowhouse_audit::SecurityEventKind;
+use rowhouse_postgres::{DatabaseResult, params};
+use rowhouse_types::{Grants, KeyId, Permission, RoleKey, TenantId};
+
+use crate::api_key_secret::{ApiKeyHash, KeyMode, hash_of};
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::remembered::Remembered;
+use crate::session::Device;
+
+/// How long a process does not write again that a key was used: somewhat more than the minute that
+/// the statement leaves between two writes, so that each that is sent also writes.
+const USE_NOTED: Duration = Duration::from_secs(65);
+const ENTRIES_MAX: u64 = 100_000;
+
+/// A key that was found.
+#[derive(Debug)]
+pub struct KeyAccess {
+    /// The key.
+    pub id: KeyId,
+    /// The only tenant that it opens.
+    pub tenant: TenantId,
+    /// Its role, if it has one.
+    pub role: Option<RoleKey>,
+    /// What it may do.
+    pub grants: Arc<Grants>,
+    ends_at: Option<DateTime<Utc>>,
+}
+
+impl KeyAccess {
+    fn is_good(&self) -> bool {
+        self.ends_at.is_none_or(|end| end > Utc::now())
+    }
+}
+
+pub(crate) struct ApiKeyCaches {
+    pub(crate) keys: Remembered<ApiKeyHash, Option<Arc<KeyAccess>>>,
+    noted: Cache<KeyId, ()>,
+}
+
+impl ApiKeyCaches {
+    pub(crate) fn new() -> Self {
+        let noted = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(USE_NOTED).build();
+        Self { keys: Remembered::new(), noted }
+    }
+}
+
+impl Identity {
+    pub(crate) fn key_mode(&self) -> KeyMode {
+        if self.settings.development { KeyMode::Test } else { KeyMode::Live }
+    }
+
+    /// What a key opens. A refusal is recorded with the device.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidKey`], whatever is wrong with it.
+    pub async fn verify_api_key(
+        &self,
+        text: &str,
+        device: impl FnOnce() -> Device,
+    ) -> Result<Arc<KeyAccess>, IdentityError> {
+        let hash = hash_of(text, self.key_mode()).ok_or(IdentityError::InvalidKey)?;
+        let found = self.key_caches.keys.get_or_read(hash, self.read_key(hash, device)).await?;
+        found.filter(|key| key.is_good()).ok_or(IdentityError::InvalidKey)
+    }
+
+    async fn read_key(
+        &self,
+        hash: ApiKeyHash,
+        device: impl FnOnce() -> Device,
+    ) -> Result<Option<Arc<KeyAccess>>, IdentityError> {
+        const FIND: &str = "
+            select tenant_id, id, role, permissions,
+                   case when hash = $1 then expires_at else least(expires_at, previous_until) end
+            from control.api_keys where hash = $1 or previous_hash = $1";
+        let connection = self.control("look up an API key").await?;
+        let row = connection.query_opt(FIND, params![hash.as_slice()]).await?;
+        let found = row.map(|row| {
+            let rights = KeyRights::from_columns(row.get(2), row.get(3));
+            let access = KeyAccess {
+                id: KeyId::from_uuid(row.get(1)),
+                tenant: TenantId::from_uuid(row.get(0)),
+                grants: self.grants_of(&rights).unwrap_or_default(),
+                role: rights.role().cloned(),
+                ends_at: row.get(4),
+            };
+            Arc::new(access)
+        });
+        if !found.as_ref().is_some_and(|key| key.is_good()) {
+            let tenant = found.as_ref().map(|key| key.tenant);
+            self.record(SecurityEventKind::ApiKeyRefused, None, tenant, None, &device());
+        }
+        Ok(found)
+    }
+
+    /// What somebody with these rights may do; none if nobody knows the role.
+    pub(crate) fn grants_of(&self, rights: &KeyRights) -> Option<Arc<Grants>> {
+        match rights {
+            KeyRights::Role(role) => self.roles.load().grants(role),
+            KeyRights::Permissions(permissions) => Some(Arc::new(Grants::new(permissions.iter().cloned()))),
+        }
+    }
+
+    /// Notes that a key was used, at most once a minute, while the request goes on.
+    pub fn key_used(&self, key: &KeyAccess, ip: Option<IpAddr>) {
+        const NOTE: &str = "
+            update control.api_keys set last_used_at = now(), last_used_ip = $3
+            where tenant_id = $1 and id = $2
+              and (last_used_at is null or last_used_at < now() - interval '1 minute')";
+        if self.key_caches.noted.contains_key(&key.id) || !self.key_caches.noted.entry(key.id).or_insert(()).is_fresh()
+        {
+            return;
+        }
+        let (databases, scope) = (self.databases.clone(), self.authority.scope("note the use of an API key"));
+        let (tenant, id, ip) = (key.tenant, key.id, ip.map(|ip| ip.to_string()));
+        tokio::spawn(async move {
+            let noted: DatabaseResult<()> = async {
+                let connection = databases.control(&scope).await?;
+                connection.query(NOTE, params![tenant, id, ip.as_deref()]).await.map(drop)
+            }
+            .await;
+            if let Err(error) = noted {
+                tracing::warn!(tenant_id = %tenant, key_id = %id, %error, "note the use of an API key");
+            }
+        });
+    }
+
+    /// Forgets keys that have changed.
+    pub(crate) async fn forget_keys(&self, hashes: Vec<Vec<u8>>) {
+        for hash in hashes {
+            if let Ok(hash) = ApiKeyHash::try_from(hash) {
+                self.key_caches.keys.forget(&hash).await;
+            }
+        }
+    }
+}
+
+/// What a key may do: a role's, as it is now, or permissions of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRights {
+    /// A role, with what it holds at the time of each request.
+    Role(RoleKey),
+    /// Just these.
+    Permissions(Vec<Permission>),
+}
+
+impl KeyRights {
+    /// As they stand in the table. What is no permission any more allows nothing.
+    pub(crate) fn from_columns(role: Option<String>, permissions: Option<Vec<String>>) -> Self {
+        match role {
+            Some(role) => Self::Role(RoleKey::new(role)),
+            None => {
+                let permissions = permissions.unwrap_or_default();
+                Self::Permissions(permissions.iter().filter_map(|text| text.parse().ok()).collect())
+            }
+        }
+    }
+
+    pub(crate) fn role(&self) -> Option<&RoleKey> {
+        match self {
+            Self::Role(role) => Some(role),
+            Self::Permissions(_) => None,
+        }
+    }
+}

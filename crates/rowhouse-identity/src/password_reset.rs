@@ -1,0 +1,90 @@
+//! Choosing a new password by a link in a mail.
+
+use rowhouse_audit::{Actor, SecurityEventKind};
+use rowhouse_postgres::{SystemConnection, params};
+use rowhouse_types::{EmailAddress, SessionId, UserId};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::link_token::{LinkPurpose, LinkToken};
+use crate::mail_link::{Asking, link_follow, link_is_open, links_forget};
+use crate::password::{check_password, hash_password};
+use crate::session::{Device, sessions_end};
+
+impl Identity {
+    /// Sends a link for a new password to an address, if it has an account. Takes as long, and
+    /// gives nothing, either way.
+    pub async fn forgot_password(&self, email: &EmailAddress, device: Device) -> Result<(), IdentityError> {
+        let mut connection = self.control("ask for a new password").await?;
+        connection.begin().await?;
+        let user = self.ask_for_link(&connection, LinkPurpose::ResetPassword, email, Asking::Whoever).await?;
+        connection.commit().await?;
+        self.nudge_mails();
+        self.record(SecurityEventKind::PasswordResetRequested, user, None, None, &device);
+        Ok(())
+    }
+
+    /// Gives the person of a link a new password, and ends all their sessions. `by` is told in the
+    /// audit log as this person.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidLink`]; [`IdentityError::Password`] if the password cannot be taken,
+    /// and the link stays good.
+    pub async fn reset_password(
+        &self,
+        token: &SecretString,
+        password: SecretString,
+        by: &Actor,
+        device: Device,
+    ) -> Result<(), IdentityError> {
+        check_password(password.expose_secret())?;
+        let outcome = self.reset_by_link(token, password, by, &device).await;
+        match &outcome {
+            Ok(user) => self.record(SecurityEventKind::PasswordReset, Some(*user), None, None, &device),
+            Err(IdentityError::InvalidLink) => self.record(SecurityEventKind::LinkRefused, None, None, None, &device),
+            Err(_) => {}
+        }
+        outcome.map(drop)
+    }
+
+    async fn reset_by_link(
+        &self,
+        token: &SecretString,
+        password: SecretString,
+        by: &Actor,
+        device: &Device,
+    ) -> Result<UserId, IdentityError> {
+        let token = self.read_link(token, &[LinkPurpose::ResetPassword])?;
+        // What costs a core's time is not done for a link that was used before.
+        if !link_is_open(&self.control("choose a new password").await?, &token).await? {
+            return Err(IdentityError::InvalidLink);
+        }
+        let hash = hash_password(password).await?;
+        let mut connection = self.control("choose a new password").await?;
+        connection.begin().await?;
+        let (user, ended) = put_password(&connection, &token, &hash).await?;
+        self.tell_password_changed(&connection, user, device).await?;
+        by.clone().become_user(user).did("reset_password").on("user", user).write(&connection).await?;
+        connection.commit().await?;
+        self.nudge_mails();
+        self.forget_sessions(&ended).await;
+        Ok(user)
+    }
+}
+
+/// Puts the password in place of the old one, and ends whatever else could open the account.
+async fn put_password(
+    connection: &SystemConnection,
+    token: &LinkToken,
+    hash: &str,
+) -> Result<(UserId, Vec<SessionId>), IdentityError> {
+    // Whoever reads the address's mails has proved it.
+    const PUT: &str = "
+        update control.users set password_hash = $2, email_verified_at = coalesce(email_verified_at, now())
+        where id = $1";
+    let followed = link_follow(connection, token).await?;
+    connection.query(PUT, params![followed.user, hash]).await?;
+    links_forget(connection, followed.user, LinkPurpose::ALL).await?;
+    Ok((followed.user, sessions_end(connection, followed.user, None).await?))
+}

@@ -1,0 +1,202 @@
+//! New passwords: by a link in a mail, and with the old one.
+
+use rowhouse_audit::Actor;
+use rowhouse_identity::{SignIn, Tokens};
+use rowhouse_types::MasterKey;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{Ground, device, email, refusal, sign_in};
+
+const NEW: &str = "another horse battery";
+
+fn by() -> Actor {
+    Actor::visitor().in_request("request-1")
+}
+
+fn sign_in_newly(address: &str) -> SignIn {
+    SignIn { password: NEW.into(), ..sign_in(address) }
+}
+
+impl Ground {
+    async fn forgot(&self, address: &str) -> SecretString {
+        self.identity.forgot_password(&email(address), device()).await.unwrap();
+        self.mailed_token(address, "reset_password").await
+    }
+
+    async fn reset(&self, token: &SecretString) -> Result<(), rowhouse_identity::IdentityError> {
+        self.identity.reset_password(token, NEW.into(), &by(), device()).await
+    }
+
+    async fn is_signed_out(&self, tokens: &Tokens) -> bool {
+        let access = self.identity.verify_access_token(&tokens.access_token).await.is_err();
+        let elsewhere = self.other_process().await.verify_access_token(&tokens.access_token).await.is_err();
+        assert_eq!(access, elsewhere);
+        assert_eq!(self.identity.refresh(&tokens.refresh_token, device()).await.is_err(), access);
+        access
+    }
+}
+
+#[tokio::test]
+async fn a_link_gives_a_new_password_and_ends_every_session() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let (one, two) = (ground.sign_in("ann@example.com").await, ground.sign_in("ann@example.com").await);
+    // Both are remembered as alive.
+    let claims = ground.claims(&one).await;
+    ground.claims(&two).await;
+    assert!(!ground.identity.me(&claims).await.unwrap().user.email_verified);
+    let token = ground.forgot("ann@example.com").await;
+    ground.reset(&token).await.unwrap();
+    assert!(ground.is_signed_out(&one).await && ground.is_signed_out(&two).await);
+    assert_eq!(refusal(ground.identity.sign_in(sign_in("ann@example.com")).await), "wrong credentials");
+    let tokens = ground.identity.sign_in(sign_in_newly("ann@example.com")).await.unwrap();
+    let me = ground.identity.me(&*ground.claims(&tokens).await).await.unwrap();
+    assert!(me.user.email_verified, "who reads the address's mails has proved it");
+    assert_eq!(ground.kinds("ann@example.com").await, ["password_changed", "reset_password"]);
+    assert_eq!(ground.deeds().await, ["user ann@example.com reset_password"]);
+    let mut events = ground.events().await;
+    events.retain(|event| event.contains("password"));
+    assert_eq!(events, ["password_reset", "password_reset_requested"]);
+}
+
+#[tokio::test]
+async fn a_link_is_good_once() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    let (one, two) = tokio::join!(ground.reset(&token), ground.reset(&token));
+    assert_eq!([&one, &two].iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert_eq!(refusal(ground.reset(&token).await), "invalid link");
+    assert!(ground.events().await.contains(&"link_refused".to_owned()));
+}
+
+#[tokio::test]
+async fn a_link_ends_after_an_hour_and_with_every_other_when_one_is_used() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let (first, second) = (ground.forgot("ann@example.com").await, ground.forgot("ann@example.com").await);
+    ground.reset(&second).await.unwrap();
+    assert_eq!(refusal(ground.reset(&first).await), "invalid link");
+    let third = ground.forgot("ann@example.com").await;
+    ground.links_were_made("59 minutes").await;
+    ground.links_were_made("1 minute").await;
+    assert_eq!(refusal(ground.reset(&third).await), "invalid link");
+    let fourth = ground.forgot("ann@example.com").await;
+    ground.links_were_made("59 minutes").await;
+    ground.reset(&fourth).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_made_up_is_no_link() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    let payload = [&[1][..], &[7; 32]].concat();
+    for forged in [
+        String::new(),
+        "rh_link_".to_owned(),
+        token.expose_secret().replace("rh_link_", ""),
+        format!("rh_link_{}", MasterKey::generate().signer("mail link").sign(&payload)),
+        // Signed by us, but never sent.
+        format!("rh_link_{}", ground.master.signer("mail link").sign(&payload)),
+        // Of another purpose.
+        format!("rh_link_{}", ground.master.signer("mail link").sign(&[&[4][..], &[7; 32]].concat())),
+    ] {
+        assert_eq!(refusal(ground.reset(&forged.clone().into()).await), "invalid link", "{forged}");
+    }
+    ground.reset(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_cannot_be_taken_leaves_the_link_good() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    let short = ground.identity.reset_password(&token, "short".into(), &by(), device()).await;
+    assert_eq!(refusal(short), "password");
+    ground.reset(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_without_an_account_leaves_the_same_behind_but_no_mail() {
+    let ground = Ground::start().await;
+    let (ann, _) = ground.ann_of_acme().await;
+    ground.forgot("ann@example.com").await;
+    for address in ["nobody@example.com", "ann@example.com"] {
+        ground.identity.forgot_password(&email(address), device()).await.unwrap();
+    }
+    assert_eq!(ground.links("nobody@example.com").await, [false]);
+    assert_eq!(ground.links("ann@example.com").await, [true, true]);
+    assert!(ground.letters("nobody@example.com").await.is_empty());
+    let users: Vec<_> = ground.recorded().await.into_iter().map(|event| event.user_id).collect();
+    assert_eq!(users, [Some(ann.uuid()), None, Some(ann.uuid())]);
+}
+
+#[tokio::test]
+async fn who_is_shut_out_gets_no_link_and_cannot_use_one() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    ground.batch("update control.users set active = false").await;
+    assert_eq!(refusal(ground.reset(&token).await), "invalid link");
+    ground.identity.forgot_password(&email("ann@example.com"), device()).await.unwrap();
+    assert_eq!(ground.letters("ann@example.com").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_letter_box_cannot_be_filled_and_old_links_are_swept() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    for address in ["ann@example.com", "nobody@example.com"] {
+        for _ in 0..7 {
+            ground.identity.forgot_password(&email(address), device()).await.unwrap();
+        }
+        assert_eq!(ground.links(address).await.len(), 5, "{address}");
+    }
+    assert_eq!(ground.letters("ann@example.com").await.len(), 5);
+    ground.links_were_made("61 minutes").await;
+    ground.reset(&ground.forgot("ann@example.com").await).await.unwrap();
+    assert!(ground.links("nobody@example.com").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_kept_nowhere() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    let random = token.expose_secret().trim_start_matches("rh_link_");
+    let rows = "
+        select concat(l::text, encode(l.token_hash, 'escape')) from control.mail_links l
+        union all select m::text from control.mails m union all select e::text from control.security_events e";
+    ground.audit.flush().await;
+    let rows = ground.control().await.query(rows, &[]).await.unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| !row.get::<_, String>(0).contains(random)));
+}
+
+#[tokio::test]
+async fn the_old_password_gives_a_new_one_and_ends_every_other_session() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let (here, there) = (ground.sign_in("ann@example.com").await, ground.sign_in("ann@example.com").await);
+    let claims = ground.claims(&here).await;
+    ground.claims(&there).await;
+    let link = ground.forgot("ann@example.com").await;
+    let person = Actor::user(claims.user);
+    let change =
+        async |old: &str| ground.identity.change_password(&claims, old.into(), NEW.into(), &person, device()).await;
+    assert_eq!(refusal(change("wrong horse battery").await), "wrong password");
+    assert!(!ground.is_signed_out(&there).await);
+    change(crate::PASSWORD).await.unwrap();
+    ground.claims(&here).await;
+    assert!(ground.is_signed_out(&there).await);
+    assert_eq!(refusal(ground.identity.sign_in(sign_in("ann@example.com")).await), "wrong credentials");
+    ground.identity.sign_in(sign_in_newly("ann@example.com")).await.unwrap();
+    assert_eq!(refusal(ground.reset(&link).await), "invalid link", "a link that was asked for before");
+    assert_eq!(ground.kinds("ann@example.com").await, ["password_changed", "reset_password"]);
+    assert_eq!(ground.deeds().await, ["user ann@example.com change_password"]);
+    let events = ground.events().await;
+    for kind in ["password_check_failed", "password_changed"] {
+        assert_eq!(events.iter().filter(|event| *event == kind).count(), 1, "{kind}");
+    }
+}
