@@ -53,6 +53,24 @@ pub enum IdentityError {
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
+    /// The address, or the account, was tried too often.
+    #[error("too many attempts; wait {retry_after_seconds} seconds")]
+    TooManyAttempts {
+        /// When it may be tried again.
+        retry_after_seconds: u32,
+    },
+    /// The account has a second factor, and none was shown.
+    #[error("a second factor is needed")]
+    MfaRequired,
+    /// The code of the second factor is wrong, too old, or was used before.
+    #[error("the code is wrong or was used before")]
+    WrongCode,
+    /// There is a second factor already.
+    #[error("there is a second factor already")]
+    FactorExists,
+    /// There is no operator with this address.
+    #[error("there is no operator with this address")]
+    UnknownOperator,
     /// A name of a person cannot be taken.
     #[error("the {field} cannot be taken")]
     Name {
@@ -118,6 +136,22 @@ impl From<IdentityError> for ApiError {
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
             }
+            IdentityError::TooManyAttempts { retry_after_seconds } => ApiError::new(
+                ErrorCode::RateLimited,
+                "Too many attempts. Wait as long as Retry-After says, then try again.",
+            )
+            .retry_after(retry_after_seconds),
+            IdentityError::MfaRequired => ApiError::new(
+                ErrorCode::MfaRequired,
+                "Send the code of your authenticator app, or a recovery code, too.",
+            ),
+            IdentityError::WrongCode => {
+                ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
+            }
+            IdentityError::FactorExists => ApiError::conflict("There is a second factor already. Disable it first."),
+            IdentityError::UnknownOperator => {
+                ApiError::new(ErrorCode::NotFound, "There is no operator with this address.")
+            }
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
@@ -154,6 +188,11 @@ mod tests {
             (IdentityError::UnknownRole, 422),
             (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
+            (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
+            (IdentityError::MfaRequired, 403),
+            (IdentityError::WrongCode, 401),
+            (IdentityError::FactorExists, 409),
+            (IdentityError::UnknownOperator, 404),
             (IdentityError::Name { field: "first_name" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
@@ -164,7 +203,7 @@ mod tests {
             let text = error.to_string();
             let shown = ApiError::from(error);
             assert_eq!(shown.code.status(), status, "{text}");
-            assert_eq!(shown.retry_after_seconds.is_some(), status == 503, "{text}");
+            assert_eq!(shown.retry_after_seconds.is_some(), matches!(status, 429 | 503), "{text}");
         }
     }
 }

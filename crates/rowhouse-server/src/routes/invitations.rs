@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::Method;
+use axum::http::request::Parts;
 use rowhouse_identity::{InvitationOut, Invite};
 use rowhouse_types::{Action, ApiError, RoleKey};
 use schemars::{JsonSchema, schema_for};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::auth::email;
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::PathMember;
 use crate::route::{Access, RouteDoc, Routes};
@@ -36,6 +38,7 @@ struct InviteIn {
 async fn invite_member(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
+    parts: Parts,
     JsonBody(body): JsonBody<InviteIn>,
 ) -> Result<Answer<InvitationOut>, Failure> {
     if !member.grants.allows("users", Action::Manage) {
@@ -46,7 +49,7 @@ async fn invite_member(
         return Err(Failure(ApiError::validation(faults)));
     };
     let invite = Invite { tenant: member.tenant.id, email, role: RoleKey::new(body.role) };
-    let by = member.actor();
-    let invited = state.identity.invite(invite, member.user, &member.grants, &by).await?;
+    let (by, device) = (member.actor(), device(&state, &parts));
+    let invited = state.identity.invite(invite, member.user, &member.grants, &by, &device).await?;
     Ok(Answer::created(invited).of(member.tenant.id))
 }
