@@ -88,6 +88,15 @@ pub enum IdentityError {
     Database(#[from] DatabaseError),
 }
 
+fn gone(message: &'static str) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, message)
+}
+
+/// One field that cannot be taken.
+fn invalid(field: &'static str, code: &'static str, message: &str) -> ApiError {
+    ApiError::validation(vec![FieldError::new(field, code, message)])
+}
+
 impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {
@@ -105,24 +114,17 @@ impl From<IdentityError> for ApiError {
                 ApiError::conflict("This e-mail address has an account already. Sign in instead.")
                     .with_details(vec![FieldError::new("email", "taken", "has an account already")])
             }
-            IdentityError::InvalidInvitation => {
-                ApiError::new(ErrorCode::NotFound, "This invitation is not valid any more. Ask for a new one.")
-            }
+            IdentityError::InvalidInvitation => gone("This invitation is not valid any more. Ask for a new one."),
             IdentityError::Role => {
-                let message = "is no role of this organisation that allows no more than your own";
-                ApiError::validation(vec![FieldError::new("role", "not_allowed", message)])
+                invalid("role", "not_allowed", "is no role of this organisation that allows no more than your own")
             }
             IdentityError::Unproved => ApiError::permission_denied(
                 "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.",
             ),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
-            IdentityError::InvalidLink => {
-                ApiError::new(ErrorCode::NotFound, "This link is not valid any more. Ask for a new one.")
-            }
-            IdentityError::WrongPassword => {
-                ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
-            }
+            IdentityError::InvalidLink => gone("This link is not valid any more. Ask for a new one."),
+            IdentityError::WrongPassword => invalid("current_password", "wrong", "is wrong"),
             IdentityError::NotFound => ApiError::not_found(),
             IdentityError::InvalidKey => ApiError::unauthenticated(
                 "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
@@ -130,9 +132,7 @@ impl From<IdentityError> for ApiError {
             IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
                 "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
             )),
-            IdentityError::UnknownRole => {
-                ApiError::validation(vec![FieldError::new("role", "not_allowed", "is no role of this app")])
-            }
+            IdentityError::UnknownRole => invalid("role", "not_allowed", "is no role of this app"),
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
             }
@@ -149,15 +149,13 @@ impl From<IdentityError> for ApiError {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
             }
             IdentityError::FactorExists => ApiError::conflict("There is a second factor already. Disable it first."),
-            IdentityError::UnknownOperator => {
-                ApiError::new(ErrorCode::NotFound, "There is no operator with this address.")
-            }
+            IdentityError::UnknownOperator => gone("There is no operator with this address."),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
-                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
+                invalid(field, "invalid", message)
             }
             IdentityError::Password(fault @ PasswordError::Length) => {
-                ApiError::validation(vec![FieldError::new("password", "invalid", fault.to_string())])
+                invalid("password", "invalid", &fault.to_string())
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
