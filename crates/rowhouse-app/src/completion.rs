@@ -42,43 +42,73 @@ pub async fn drop_scoped_views_sql(connection: &SystemConnection, schema: &str) 
     Ok(sql)
 }
 
-/// The statements that complete the app's tables in a schema, read from that schema's catalog.
+/// What completes the app's tables in a schema.
+#[derive(Debug, Clone, Default)]
+pub struct Completion {
+    /// Everything but the scoped views.
+    pub tables: String,
+    /// Makes the scoped views where there are none.
+    pub views: String,
+    drop_views: String,
+}
+
+impl Completion {
+    /// All of it, wherever it is run.
+    pub fn whole(&self) -> String {
+        [self.tables.as_str(), &self.drop_views, &self.views].concat()
+    }
+}
+
+/// [`Completion::whole`] of a schema.
 pub async fn completion_sql(
     connection: &SystemConnection,
     schema: &str,
     roles: &RoleNames,
     app: &App,
 ) -> Result<String, AppError> {
+    completion(connection, schema, roles, app).await.map(|completion| completion.whole())
+}
+
+/// The statements that complete the app's tables in a schema, read from that schema's catalog.
+pub async fn completion(
+    connection: &SystemConnection,
+    schema: &str,
+    roles: &RoleNames,
+    app: &App,
+) -> Result<Completion, AppError> {
     let catalog = Catalog::read(connection, schema).await?;
     let (service, reader) = (quote_identifier(&roles.service()), quote_identifier(&roles.reader()));
-    let mut sql = String::new();
+    let mut completion = Completion::default();
     if schema == SHARED_TARGET {
         for name in catalog.tables.keys() {
             let table = quote_identifier(name);
-            writeln!(sql, "grant select on {table} to {service}, {reader};").expect("writing to a string");
+            writeln!(completion.tables, "grant select on {table} to {service}, {reader};")
+                .expect("writing to a string");
         }
-        return Ok(sql);
+        return Ok(completion);
     }
     let mut names = Vec::new();
     for (name, table) in catalog.tables.iter().filter(|(_, table)| table.is_scoped()) {
-        complete_table(&mut sql, name, table, app).expect("writing to a string");
+        complete_table(&mut completion.tables, name, table, app).expect("writing to a string");
+        complete_view(&mut completion, name, table).expect("writing to a string");
         names.push(name.as_str());
     }
     if !names.is_empty() {
-        grant(&mut sql, &names, &service, &reader).expect("writing to a string");
+        grant(&mut completion, &names, &service, &reader).expect("writing to a string");
     }
-    Ok(sql)
+    Ok(completion)
 }
 
 /// What the roles may do, for all tables at once: four statements, however many tables there are.
-fn grant(sql: &mut String, names: &[&str], service: &str, reader: &str) -> std::fmt::Result {
+fn grant(completion: &mut Completion, names: &[&str], service: &str, reader: &str) -> std::fmt::Result {
+    let Completion { tables: sql, views: view_sql, .. } = completion;
     let list = |quoted: Vec<String>| quoted.join(", ");
     let tables = list(names.iter().map(|name| quote_identifier(name)).collect());
     let views = list(names.iter().map(|name| quote_identifier(&scoped_view(name))).collect());
     writeln!(sql, "revoke all on {tables} from public, {service}, {reader};")?;
     writeln!(sql, "grant select, insert, update, delete on {tables} to {service};")?;
     writeln!(sql, "grant select on {tables} to {reader};")?;
-    writeln!(sql, "grant select on {views} to {service};")
+    writeln!(view_sql, "grant select on {views} to {service};")
 }
 
 fn complete_table(sql: &mut String, name: &str, table: &Table, app: &App) -> std::fmt::Result {
@@ -108,12 +138,16 @@ fn complete_table(sql: &mut String, name: &str, table: &Table, app: &App) -> std
             )?;
         }
     }
-    let view = quote_identifier(&scoped_view(name));
+    Ok(())
+}
+
+fn complete_view(completion: &mut Completion, name: &str, table: &Table) -> std::fmt::Result {
+    let (view, table_name) = (quote_identifier(&scoped_view(name)), quote_identifier(name));
     let columns: Vec<String> = table.columns.iter().map(|column| quote_identifier(&column.name)).collect();
-    writeln!(sql, "drop view if exists {view};")?;
+    writeln!(completion.drop_views, "drop view if exists {view};")?;
     writeln!(
-        sql,
-        "create view {view} as select {} from {quoted} where tenant_id = rowhouse.tenant_id();",
+        completion.views,
+        "create view {view} as select {} from {table_name} where tenant_id = rowhouse.tenant_id();",
         columns.join(", ")
     )
 }

@@ -21,7 +21,7 @@ mod scaffold;
 
 pub use check::{CheckReport, check};
 pub use compile::compile;
-pub use completion::{POLICY, completion_sql, drop_scoped_views_sql, scoped_view};
+pub use completion::{Completion, POLICY, completion, completion_sql, drop_scoped_views_sql, scoped_view};
 pub use error::{AppError, Fault};
 pub use finding::{Finding, Severity};
 pub use fingerprint::{fingerprint, fingerprint_method, fingerprints};

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     /// Used while commits do not wait for the disk: one by one they would take longer than the
     /// commits of many connections, which the server brings to the disk together.
     pub(crate) writes: Arc<Lanes>,
+    /// Held for writing while a first connection is opened ahead of whoever will need it.
+    ahead: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Entry {
@@ -144,6 +146,21 @@ impl Databases {
         Ok(acquired.expect("the bound is never closed"))
     }
 
+    /// Opens the service's first connection to a new database, while the caller goes on: the first
+    /// session in a database takes milliseconds. Whoever needs a connection there waits for it.
+    pub fn open_ahead(&self, location: &Location) -> DatabaseResult<()> {
+        let entry = self.pool(&*self.cluster(&location.cluster)?, location, ConnectAs::Service);
+        if let Ok(opening) = entry.ahead.clone().try_write_owned() {
+            tokio::spawn(async move {
+                if let Err(error) = entry.pool.get().await {
+                    tracing::debug!(%error, "open a connection ahead; whoever needs it will be told");
+                }
+                drop(opening);
+            });
+        }
+        Ok(())
+    }
+
     /// An owner's connection to the control database.
     pub async fn control(&self, scope: &SystemScope) -> DatabaseResult<SystemConnection> {
         self.system(scope, &self.control_location()).await
@@ -197,7 +214,7 @@ impl Databases {
             .timeouts(Timeouts { wait: Some(limits.wait), create: Some(limits.connect), recycle: Some(limits.wait) })
             .build()
             .expect("a runtime is set for the timeouts");
-        let entry = Entry { pool, reads, writes };
+        let entry = Entry { pool, reads, writes, ahead: Arc::default() };
         if let Some((_, evicted)) = pools.push(key, entry.clone()) {
             evicted.close();
         }
@@ -217,7 +234,7 @@ impl Databases {
 
     /// Forgets all idle connections, so that no prepared statement outlives a migration.
     pub fn forget_statements(&self) {
-        for Entry { pool, reads, writes } in self.entries() {
+        for Entry { pool, reads, writes, .. } in self.entries() {
             reads.forget_statements();
             writes.forget_statements();
             pool.retain(|connection, _| {
@@ -235,7 +252,7 @@ impl Databases {
     /// Open connections and bounds of each pool, for health and metrics.
     pub fn pool_states(&self) -> Vec<PoolState> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = |(key, Entry { pool, reads, writes }): (&PoolKey, &Entry)| {
+        let state = |(key, Entry { pool, reads, writes, .. }): (&PoolKey, &Entry)| {
             let status = pool.status();
             PoolState {
                 database: key.database.to_string(),
@@ -284,7 +301,7 @@ async fn reap(databases: std::sync::Weak<Databases>) {
         tokio::time::sleep(REAP_INTERVAL).await;
         let Some(databases) = databases.upgrade() else { return };
         let idle = databases.home().limits.idle;
-        for Entry { pool, reads, writes } in databases.entries() {
+        for Entry { pool, reads, writes, .. } in databases.entries() {
             reads.give_back_idle();
             writes.give_back_idle();
             pool.retain(|_, metrics| metrics.last_used() < idle);
@@ -293,6 +310,7 @@ async fn reap(databases: std::sync::Weak<Databases>) {
 }
 
 pub(crate) async fn checkout(entry: &Entry) -> DatabaseResult<Object<Connector>> {
+    drop(entry.ahead.read().await);
     entry.pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => error,
         other => DatabaseError::Unavailable(format!("no connection came free: {other}")),

@@ -11,11 +11,12 @@ use rowhouse_identity::{
     IdentityError, NewUser, invitation_create, membership_create, user_create, user_find_by_email,
 };
 use rowhouse_jobs::{Saga, StepError, StepOutcome};
-use rowhouse_postgres::{DatabaseResult, Location, SystemConnection, params};
+use rowhouse_postgres::{DatabaseError, DatabaseResult, Location, SystemConnection, TenantContext, params};
 use rowhouse_types::{ApiError, EmailAddress, InvitationId, RoleKey, Slug, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::place::Views;
 use crate::provision::slug_taken;
 use crate::service::{Tenants, TenantsError};
 use crate::target::{Target, TargetKind, target_claim, target_delete, targets_put};
@@ -26,7 +27,6 @@ pub(crate) type Shared = Weak<Tenants>;
 
 /// The service, unless the process is ending.
 pub(crate) fn upgrade(shared: &Shared) -> Result<Arc<Tenants>, StepError> {
-    use rowhouse_postgres::DatabaseError;
     shared.upgrade().ok_or_else(|| DatabaseError::Unavailable("the process is ending".into()).into())
 }
 
@@ -60,6 +60,10 @@ pub(crate) struct ProvisionState {
     pub(crate) by: Option<Actor>,
     pub(crate) invite: Option<(InvitationId, EmailAddress)>,
     place: Option<Place>,
+    /// The schema has its tables, but not its scoped views yet. Never written: whoever takes the saga
+    /// over makes the schema anew.
+    #[serde(skip)]
+    views_due: bool,
 }
 
 /// A location as it is written.
@@ -95,6 +99,7 @@ impl ProvisionState {
             by: None,
             invite: None,
             place: None,
+            views_due: false,
         }
     }
 }
@@ -167,15 +172,20 @@ impl ProvisionSaga {
         let location = match (kind, tenants.foreseen_schema(&name)) {
             // What it will be is known: it is recorded while it is made. Neither stays without the other.
             (TargetKind::Schema, Some(foreseen)) => {
-                let (made, recorded) = tokio::join!(tenants.create_schema(&name), record(foreseen));
+                let (made, recorded) = tokio::join!(tenants.create_schema(&name, Views::Later), record(foreseen));
                 recorded?;
+                state.views_due = true;
                 made?.location
             }
             (kind, _) => {
                 let made = match kind {
-                    TargetKind::Schema => tenants.create_schema(&name).await?,
+                    TargetKind::Schema => tenants.create_schema(&name, Views::Now).await?,
                     _ => tenants.create_database(&name).await?,
                 };
+                if kind == TargetKind::Database {
+                    // For the seed, while this step is recorded.
+                    tenants.databases.open_ahead(&made.location)?;
+                }
                 record(made.clone()).await?;
                 made.location
             }
@@ -188,19 +198,40 @@ impl ProvisionSaga {
 
     /// The owner as a member where the rows live, and the rows that every tenant starts with.
     async fn seed(&self, state: &ProvisionState, control: &SystemConnection) -> Result<StepOutcome, StepError> {
+        let tenants = upgrade(&self.shared)?;
+        let location = location_of(&tenants, state);
+        let views = async {
+            if state.views_due {
+                tenants.create_views(&location.schema).await?;
+            }
+            Ok::<(), DatabaseError>(())
+        };
+        let context = tenants.authority.context(state.tenant, location.clone());
+        let rows = Self::seed_rows(&tenants, &context, state.owner, control);
+        let (seeded, views_made) = tokio::join!(rows, views);
+        seeded?;
+        views_made?;
+        // Idempotent and quick: not worth a commit beside its own.
+        Ok(StepOutcome::Nothing)
+    }
+
+    async fn seed_rows(
+        tenants: &Tenants,
+        context: &TenantContext,
+        owner: Option<UserId>,
+        control: &SystemConnection,
+    ) -> DatabaseResult<()> {
         const PERSON: &str = "select trim(first_name || ' ' || last_name), email from control.users where id = $1";
         const MEMBER: &str = "
             insert into rowhouse.members (tenant_id, user_id, role, display_name, email) values ($1, $2, 'owner', $3, $4)
             on conflict (tenant_id, user_id) do nothing";
-        let tenants = upgrade(&self.shared)?;
-        let context = tenants.authority.context(state.tenant, location_of(&tenants, state));
-        let connection = tenants.databases.tenant(&context).await?;
+        let connection = tenants.databases.tenant(context).await?;
         let onboarding = tenants.app.onboarding.as_deref();
-        if let Some(owner) = state.owner {
+        if let Some(owner) = owner {
             let row = control.query_opt(PERSON, params![owner]).await?;
             let (name, email): (String, String) = row.map_or_else(Default::default, |row| (row.get(0), row.get(1)));
             let transaction = connection.begin().await?;
-            transaction.query(MEMBER, params![state.tenant, owner, name, email]).await?;
+            transaction.query(MEMBER, params![context.tenant(), owner, name, email]).await?;
             if let Some(onboarding) = onboarding {
                 transaction.batch(onboarding).await?;
             }
@@ -208,8 +239,7 @@ impl ProvisionSaga {
         } else if let Some(onboarding) = onboarding {
             connection.run_batch(onboarding).await?;
         }
-        // Idempotent and quick: not worth a commit beside its own.
-        Ok(StepOutcome::Nothing)
+        Ok(())
     }
 
     async fn activate(&self, state: &ProvisionState, control: &SystemConnection) -> Result<StepOutcome, StepError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rowhouse_postgres::DatabaseResult;
 use uuid::Uuid;
 
+use crate::place::Views;
 use crate::service::{Tenants, TenantsError};
 use crate::target::{
     Fingerprint, Target, TargetKind, TargetStatus, target_delete, target_get, target_reserve, targets_put,
@@ -77,7 +78,7 @@ impl Tenants {
             return Ok(false);
         }
         let made = match kind {
-            TargetKind::PreparedSchema => self.create_schema(&name).await?,
+            TargetKind::PreparedSchema => self.create_schema(&name, Views::Now).await?,
             _ => self.create_database(&name).await?,
         };
         let ready = Target { kind, ..made };
