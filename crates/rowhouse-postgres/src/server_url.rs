@@ -1,8 +1,10 @@
 //! A server's URL, or list of `key=value`: what libpq knows of TLS and the driver does not is taken
 //! out of it, the rest is the driver's.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Config, Host, SslNegotiation};
 
 use crate::tls::{SslMode, Tls};
@@ -67,7 +69,7 @@ fn split_url(url: &str) -> (String, TlsWords) {
     let mut rest = Vec::new();
     for pair in url[query + 1..].split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if !words.keep(&decoded(key), decoded(value)) {
+        if !words.keep(&decoded(key), decoded(value).into_owned()) {
             rest.push(pair);
         }
     }
@@ -75,23 +77,9 @@ fn split_url(url: &str) -> (String, TlsWords) {
     (format!("{}{mark}{}", &url[..query], rest.join("&")), words)
 }
 
-/// Without its percent signs; one that stands for nothing stays.
-fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| byte == b'%') {
-            Some(code) => {
-                bytes.push(code);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// A percent sign that stands for nothing stays.
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 fn split_pairs(text: &str) -> (String, TlsWords) {

@@ -8,23 +8,11 @@ use crate::{Ground, attempt};
 
 #[tokio::test]
 async fn every_table_has_row_level_security_and_the_one_policy() {
-    const POLICIES: &str = "
-        select c.relname, c.relrowsecurity,
-               array(select p.polname || ' ' || p.polpermissive || ' ' || pg_get_expr(p.polqual, p.polrelid) || ' '
-                            || pg_get_expr(p.polwithcheck, p.polrelid)
-                     from pg_policy p where p.polrelid = c.oid)
-        from pg_class c
-        where c.relnamespace = 'control'::regnamespace and c.relkind = 'r'
-        order by 1";
     let ground = Ground::start().await;
-    let rows = ground.control().await.query(POLICIES, &[]).await.unwrap();
-    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let tables = ground.test.control_tables().await;
+    let names: Vec<_> = tables.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(names, ["alerts", "audit_log", "security_events"]);
-    let own = "(tenant_id = rowhouse.tenant_id())";
-    for row in &rows {
-        assert!(row.get::<_, bool>(1), "{}", row.get::<_, String>(0));
-        assert_eq!(row.get::<_, Vec<String>>(2), [format!("rowhouse_tenant true {own} {own}")]);
-    }
+    assert!(tables.iter().all(|table| table.keeps_tenants_apart), "{tables:?}");
 }
 
 #[tokio::test]

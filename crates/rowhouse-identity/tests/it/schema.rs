@@ -8,32 +8,19 @@ use crate::{Ground, email};
 
 #[tokio::test]
 async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_nothing() {
-    const TABLES: &str = "
-        select c.relname, c.relrowsecurity,
-               exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id'),
-               array(select p.polname || ' ' || p.polpermissive || ' ' || pg_get_expr(p.polqual, p.polrelid) || ' '
-                            || pg_get_expr(p.polwithcheck, p.polrelid)
-                     from pg_policy p where p.polrelid = c.oid),
-               array(select g.privilege_type from information_schema.role_table_grants g
-                     where g.table_schema = 'control' and g.table_name = c.relname and g.grantee <> current_user
-                     order by 1)::text[]
-        from pg_class c
-        where c.relnamespace = 'control'::regnamespace and c.relkind = 'r'
-          and c.relname not in ('tenants', 'alerts', 'audit_log', 'security_events')
-        order by 1";
     let ground = Ground::start().await;
-    let rows = ground.control().await.query(TABLES, &[]).await.unwrap();
-    let own = "(tenant_id = rowhouse.tenant_id())";
+    // Not this crate's.
+    let others = ["tenants", "alerts", "audit_log", "security_events"];
     let mut of_tenants = Vec::new();
-    for row in &rows {
-        let (name, secured, of_tenant): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
-        let (policies, granted): (Vec<String>, Vec<String>) = (row.get(3), row.get(4));
-        if of_tenant {
-            assert!(secured, "{name}");
-            assert_eq!(policies, [format!("rowhouse_tenant true {own} {own}")], "{name}");
-            of_tenants.push((name, granted.join(" ")));
+    for table in ground.test.control_tables().await {
+        if others.contains(&table.name.as_str()) {
+            continue;
+        }
+        if table.of_tenant {
+            assert!(table.keeps_tenants_apart, "{table:?}");
+            of_tenants.push((table.name, table.granted.join(" ")));
         } else {
-            assert!(granted.is_empty(), "{name} grants {granted:?}");
+            assert!(table.granted.is_empty(), "{table:?}");
         }
     }
     let expected =

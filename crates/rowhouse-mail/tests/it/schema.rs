@@ -7,19 +7,10 @@ use crate::Ground;
 
 #[tokio::test]
 async fn every_table_has_row_level_security_and_the_one_policy() {
-    const POLICIES: &str = "
-        select c.relname, c.relrowsecurity,
-               array(select p.polname || ' ' || p.polpermissive || ' ' || pg_get_expr(p.polqual, p.polrelid) || ' '
-                            || pg_get_expr(p.polwithcheck, p.polrelid)
-                     from pg_policy p where p.polrelid = c.oid)
-        from pg_class c
-        where c.relnamespace = 'control'::regnamespace and c.relkind = 'r'";
     let ground = Ground::start().await;
-    let rows = ground.control().await.query(POLICIES, &[]).await.unwrap();
-    let own = "(tenant_id = rowhouse.tenant_id())";
-    assert_eq!(rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["mails"]);
-    assert!(rows[0].get::<_, bool>(1));
-    assert_eq!(rows[0].get::<_, Vec<String>>(2), [format!("rowhouse_tenant true {own} {own}")]);
+    let tables = ground.test.control_tables().await;
+    let [mails] = tables.as_slice() else { panic!("{tables:?}") };
+    assert!(mails.name == "mails" && mails.keeps_tenants_apart && mails.granted.is_empty(), "{mails:?}");
 }
 
 #[tokio::test]
