@@ -7,12 +7,13 @@ use std::sync::Arc;
 use rowhouse_postgres::{SHARED_TARGET, SystemConnection};
 use rowhouse_types::did_you_mean;
 
-use crate::catalog::{Catalog, Constraint, Table, TableColumn, allowed_values};
+use crate::catalog::{Catalog, Constraint, Table, TableColumn};
 use crate::error::{AppError, Fault};
 use crate::fingerprint::fingerprint;
 use crate::load::App;
 use crate::manifest::{EntitySection, MANIFEST_FILE};
 use crate::model::{AppModel, Column, ColumnKind, ConstraintClass, Entity, Relation, TableConstraint};
+use crate::rule_expression::allowed_values;
 use crate::rule_words::rule_in_words;
 
 /// Columns that the server sets.

@@ -1,11 +1,25 @@
-//! The part of PostgreSQL's expressions that simple checks use, read from the text that
+//! The part of PostgreSQL's expressions that simple checks use, taken from the syntax tree of what
 //! `pg_get_constraintdef` prints. Casts are dropped. Anything else is no expression here.
+
+use squawk_syntax::SourceFile;
+use squawk_syntax::ast::{
+    AstNode, BinExpr, BinOp, CallExpr, CheckConstraint, Expr, FuncArgExpr, LitKind, Literal, NameRef, PrefixOp,
+    TrimArgs, TrimSide,
+};
+
+/// Bytes of a definition that is read. What is longer makes no sentence that somebody would read.
+const LENGTH_MAX: usize = 4096;
+
+/// Brackets in brackets, and operators of a definition: the parser goes down the stack for each.
+const BRACKET_DEPTH_MAX: usize = 50;
+const OPERATORS_MAX: usize = 200;
 
 /// An expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
     Column(String),
-    Literal(String),
+    Text(String),
+    Number(String),
     Call(String, Vec<Node>),
     /// Left, operator, right.
     Compare(Box<Node>, String, Box<Node>),
@@ -19,7 +33,7 @@ pub(crate) enum Node {
 
 impl Node {
     pub(crate) fn literal(&self) -> Option<&str> {
-        if let Self::Literal(text) = self { Some(text) } else { None }
+        if let Self::Text(literal) | Self::Number(literal) = self { Some(literal) } else { None }
     }
 
     pub(crate) fn column(&self) -> Option<&str> {
@@ -30,7 +44,7 @@ impl Node {
     pub(crate) fn columns(&self) -> Vec<&str> {
         match self {
             Self::Column(name) => vec![name],
-            Self::Literal(_) => Vec::new(),
+            Self::Text(_) | Self::Number(_) => Vec::new(),
             Self::Call(_, nodes) | Self::And(nodes) | Self::Or(nodes) => nodes.iter().flat_map(Self::columns).collect(),
             Self::Compare(left, _, right) => [left.columns(), right.columns()].concat(),
             Self::OneOf(node, _) | Self::IsNull(node, _) => node.columns(),
@@ -38,243 +52,242 @@ impl Node {
     }
 }
 
-/// Reads the whole text; none if any of it is not understood.
-pub(crate) fn parse(text: &str) -> Option<Node> {
-    let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0 };
-    let node = parser.either()?;
-    (parser.at == tokens.len()).then_some(node)
+/// Reads a whole definition, `CHECK (…)`; none if any of it is not understood.
+pub(crate) fn parse(definition: &str) -> Option<Node> {
+    if !is_shallow(definition) {
+        return None;
+    }
+    let statement = format!("alter table t add {definition}");
+    let parsed = SourceFile::parse(&statement);
+    if !parsed.errors().is_empty() {
+        return None;
+    }
+    let check = parsed.syntax_node().descendants().find_map(CheckConstraint::cast)?;
+    // What stands beside it is another action or statement.
+    let whole = usize::from(check.syntax().text_range().len()) == definition.len();
+    whole.then(|| node(&check.expr()?)).flatten()
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    /// A keyword or a name, as it stands.
-    Word(String),
-    /// A name in quotes.
-    Name(String),
-    Literal(String),
-    /// An operator or a bracket.
-    Mark(String),
+/// The literals of `CHECK ((status = ANY (ARRAY['a'::text, 'b'::text])))`, as PostgreSQL prints
+/// `check (status in ('a', 'b'))`; none for any other check.
+pub(crate) fn allowed_values(definition: &str) -> Option<Vec<String>> {
+    let Node::OneOf(of, values) = parse(definition)? else { return None };
+    of.column()?;
+    let text = |value| if let Node::Text(text) = value { Some(text) } else { None };
+    let values: Vec<String> = values.into_iter().map(text).collect::<Option<_>>()?;
+    (!values.is_empty()).then_some(values)
 }
 
-const OPERATOR_MARKS: &str = "<>=~!*+-/%^&|#@?";
-
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            _ if first.is_whitespace() => first.len_utf8(),
-            '\'' | '"' => {
-                let (content, length) = quoted(rest, first)?;
-                tokens.push(if first == '"' { Token::Name(content) } else { Token::Literal(content) });
-                length
-            }
-            '0'..='9' => {
-                let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
-                tokens.push(Token::Literal(rest[..end].to_owned()));
-                end
-            }
-            _ if first.is_alphabetic() || first == '_' => {
-                let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
-                tokens.push(Token::Word(rest[..end].to_owned()));
-                end
-            }
-            ':' => {
-                rest.strip_prefix("::")?;
-                tokens.push(Token::Mark("::".to_owned()));
-                2
-            }
-            '(' | ')' | '[' | ']' | ',' => {
-                tokens.push(Token::Mark(first.to_string()));
-                1
-            }
-            _ if OPERATOR_MARKS.contains(first) => {
-                let end = rest.find(|letter| !OPERATOR_MARKS.contains(letter)).unwrap_or(rest.len());
-                tokens.push(Token::Mark(rest[..end].to_owned()));
-                end
-            }
-            _ => return None,
-        };
-        rest = &rest[length..];
+/// Whether it can be parsed without a look at the stack, of which the parser has no bound.
+fn is_shallow(definition: &str) -> bool {
+    if definition.len() > LENGTH_MAX {
+        return false;
     }
-    Some(tokens)
+    let (mut depth, mut operators, mut in_operator) = (0usize, 0, false);
+    for letter in definition.chars() {
+        match letter {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_operator = "<>=~!*+-/%^&|#@?".contains(letter);
+        operators += usize::from(is_operator && !in_operator);
+        in_operator = is_operator;
+        if depth > BRACKET_DEPTH_MAX {
+            return false;
+        }
+    }
+    let prefixes = definition
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| ["not", "case"].iter().any(|prefix| word.eq_ignore_ascii_case(prefix)));
+    operators + prefixes.count() <= OPERATORS_MAX
 }
 
-/// What stands between quotes, in which a doubled quote is one; and the length of all.
-fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
-    let mut content = String::new();
-    let mut letters = text.char_indices().skip(1).peekable();
-    while let Some((at, letter)) = letters.next() {
-        if letter != quote {
-            content.push(letter);
-        } else if letters.peek().is_some_and(|(_, next)| *next == quote) {
-            content.push(quote);
-            letters.next();
-        } else {
-            return Some((content, at + 1));
-        }
-    }
-    None
-}
-
-struct Parser<'a> {
-    tokens: &'a [Token],
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn mark(&mut self, mark: &str) -> Option<()> {
-        self.take(|token| matches!(token, Token::Mark(found) if found == mark))
-    }
-
-    fn word(&mut self, word: &str) -> Option<()> {
-        self.take(|token| matches!(token, Token::Word(found) if found == word))
-    }
-
-    fn take(&mut self, wanted: impl Fn(&Token) -> bool) -> Option<()> {
-        self.tokens.get(self.at).filter(|token| wanted(token))?;
-        self.at += 1;
-        Some(())
-    }
-
-    fn either(&mut self) -> Option<Node> {
-        self.joined("OR", Self::all, Node::Or)
-    }
-
-    fn all(&mut self) -> Option<Node> {
-        self.joined("AND", Self::condition, Node::And)
-    }
-
-    fn joined(
-        &mut self,
-        word: &str,
-        part: impl Fn(&mut Self) -> Option<Node>,
-        make: impl Fn(Vec<Node>) -> Node,
-    ) -> Option<Node> {
-        let first = part(self)?;
-        let mut parts = vec![first];
-        while self.word(word).is_some() {
-            parts.push(part(self)?);
-        }
-        if parts.len() > 1 { Some(make(parts)) } else { parts.pop() }
-    }
-
-    fn condition(&mut self) -> Option<Node> {
-        let left = self.operand()?;
-        if self.word("IS").is_some() {
-            let absent = self.word("NOT").is_none();
-            self.word("NULL")?;
-            return Some(Node::IsNull(left.into(), absent));
-        }
-        let Some(Token::Mark(operator)) = self.tokens.get(self.at) else { return Some(left) };
-        if !operator.chars().all(|letter| OPERATOR_MARKS.contains(letter)) {
-            return Some(left);
-        }
-        let operator = operator.clone();
-        self.at += 1;
-        if self.word("ANY").is_some() {
-            let list = self.list()?;
-            return (operator == "=").then(|| Node::OneOf(left.into(), list));
-        }
-        let right = self.operand()?;
-        Some(Node::Compare(left.into(), operator, right.into()))
-    }
-
-    /// `(ARRAY[…])`, with or without a cast and brackets of its own.
-    fn list(&mut self) -> Option<Vec<Node>> {
-        self.mark("(")?;
-        let inner = self.mark("(").is_some();
-        self.word("ARRAY")?;
-        let values = self.arguments("[", "]")?;
-        if inner {
-            self.mark(")")?;
-            self.casts()?;
-        }
-        self.mark(")")?;
-        Some(values)
-    }
-
-    fn arguments(&mut self, open: &str, close: &str) -> Option<Vec<Node>> {
-        self.mark(open)?;
-        let mut values = Vec::new();
-        while self.mark(close).is_none() {
-            if !values.is_empty() {
-                self.mark(",")?;
-            }
-            values.push(self.either()?);
-        }
-        Some(values)
-    }
-
-    fn operand(&mut self) -> Option<Node> {
-        let node = match self.tokens.get(self.at)?.clone() {
-            Token::Literal(text) => {
-                self.at += 1;
-                Node::Literal(text)
-            }
-            Token::Name(name) => {
-                self.at += 1;
-                Node::Column(name)
-            }
-            Token::Mark(mark) if mark == "-" => {
-                self.at += 1;
-                let Node::Literal(number) = self.operand()? else { return None };
-                Node::Literal(format!("-{number}"))
-            }
-            Token::Mark(_) => {
-                self.mark("(")?;
-                let node = self.either()?;
-                self.mark(")")?;
-                node
-            }
-            Token::Word(word) => self.named(&word)?,
-        };
-        self.casts()?;
-        Some(node)
-    }
-
-    /// A column or a call. Keywords are in capitals, and unquoted names never are.
-    fn named(&mut self, word: &str) -> Option<Node> {
-        self.at += 1;
-        if word == "TRIM" {
-            self.mark("(")?;
-            self.word("BOTH")?;
-            self.word("FROM")?;
-            let of = self.either()?;
-            self.mark(")")?;
-            return Some(Node::Call("trim".to_owned(), vec![of]));
-        }
-        if word.chars().any(char::is_uppercase) || matches!(word, "true" | "false") {
-            return None;
-        }
-        match self.tokens.get(self.at) {
-            Some(Token::Mark(mark)) if mark == "(" => Some(Node::Call(word.to_owned(), self.arguments("(", ")")?)),
-            _ => Some(Node::Column(word.to_owned())),
-        }
-    }
-
-    /// `::character varying(20)[]`: says nothing that a person must know.
-    fn casts(&mut self) -> Option<()> {
-        while self.mark("::").is_some() {
-            let words = |token: &Token| match token {
-                Token::Word(word) => !word.chars().any(char::is_uppercase),
-                Token::Name(_) => true,
-                Token::Literal(_) | Token::Mark(_) => false,
+fn node(expression: &Expr) -> Option<Node> {
+    match bare(expression.clone())? {
+        Expr::BinExpr(binary) => binary_node(&binary),
+        Expr::CallExpr(call) => call_node(&call),
+        Expr::Literal(literal) => literal_node(&literal),
+        Expr::NameRef(name) => Some(Node::Column(name_text(&name)?)),
+        Expr::PrefixExpr(prefix) => {
+            let (PrefixOp::Minus(_), Node::Number(number)) = (prefix.op()?, node(&prefix.expr()?)?) else {
+                return None;
             };
-            self.take(words)?;
-            while self.take(words).is_some() {}
-            if self.mark("(").is_some() {
-                while self.mark(")").is_none() {
-                    self.at += 1;
-                    self.tokens.get(self.at)?;
-                }
-                while self.take(words).is_some() {}
+            Some(Node::Number(format!("-{number}")))
+        }
+        _ => None,
+    }
+}
+
+/// Without the brackets around it and the casts behind it: they say nothing that a person must know.
+fn bare(mut expression: Expr) -> Option<Expr> {
+    loop {
+        expression = match expression {
+            Expr::ParenExpr(inner) => inner.expr()?,
+            Expr::CastExpr(cast) => {
+                cast.colon_colon()?;
+                cast.expr()?
             }
-            while self.mark("[").is_some() {
-                self.mark("]")?;
+            other => return Some(other),
+        }
+    }
+}
+
+fn binary_node(binary: &BinExpr) -> Option<Node> {
+    let operator = match binary.op()? {
+        BinOp::And(_) => return Some(Node::And(joined(binary, |operator| matches!(operator, BinOp::And(_)))?)),
+        BinOp::Or(_) => return Some(Node::Or(joined(binary, |operator| matches!(operator, BinOp::Or(_)))?)),
+        BinOp::Is(_) => return is_null(binary, true),
+        BinOp::IsNot(_) => return is_null(binary, false),
+        BinOp::Eq(_) => "=".to_owned(),
+        BinOp::Neqb(_) | BinOp::Neq(_) => "<>".to_owned(),
+        BinOp::LAngle(_) => "<".to_owned(),
+        BinOp::Lteq(_) => "<=".to_owned(),
+        BinOp::RAngle(_) => ">".to_owned(),
+        BinOp::Gteq(_) => ">=".to_owned(),
+        BinOp::CustomOp(custom) => custom.syntax().text().to_string(),
+        _ => return None,
+    };
+    let (left, right) = (node(&binary.lhs()?)?, binary.rhs()?);
+    if let Expr::CallExpr(call) = &right
+        && let Some(any) = call.any_fn()
+    {
+        let Expr::ArrayExpr(list) = bare(any.expr()?)? else { return None };
+        list.l_brack_token()?;
+        let values = list.exprs().map(|value| node(&value)).collect::<Option<_>>()?;
+        return (operator == "=").then(|| Node::OneOf(left.into(), values));
+    }
+    Some(Node::Compare(left.into(), operator, node(&right)?.into()))
+}
+
+/// `a AND b AND c` leans to the left in the tree.
+fn joined(binary: &BinExpr, same: impl Fn(&BinOp) -> bool) -> Option<Vec<Node>> {
+    let mut parts = vec![node(&binary.rhs()?)?];
+    let mut first = binary.lhs()?;
+    while let Expr::BinExpr(inner) = &first
+        && inner.op().is_some_and(|operator| same(&operator))
+    {
+        parts.push(node(&inner.rhs()?)?);
+        first = inner.lhs()?;
+    }
+    parts.push(node(&first)?);
+    parts.reverse();
+    Some(parts)
+}
+
+fn is_null(binary: &BinExpr, absent: bool) -> Option<Node> {
+    let Expr::Literal(literal) = binary.rhs()? else { return None };
+    matches!(literal.kind()?, LitKind::Null(_)).then_some(())?;
+    Some(Node::IsNull(node(&binary.lhs()?)?.into(), absent))
+}
+
+fn call_node(call: &CallExpr) -> Option<Node> {
+    if let Some(trim) = call.trim_fn() {
+        let (TrimSide::TrimBoth(_), TrimArgs::TrimFrom(from)) = (trim.trim_side()?, trim.trim_args()?) else {
+            return None;
+        };
+        let of = from.exprs().map(|of| node(&of)).collect::<Option<_>>()?;
+        return Some(Node::Call("trim".to_owned(), of));
+    }
+    let Expr::NameRef(function) = call.expr()? else { return None };
+    let list = call.arg_list()?;
+    // Beside the name and the arguments: FILTER, OVER and the like.
+    if call.syntax().children().count() > 2 || list.all_or_distinct().is_some() || list.star_token().is_some() {
+        return None;
+    }
+    let arguments = list.args().map(|argument| match argument.func_arg_expr()? {
+        FuncArgExpr::Expr(value) if argument.variadic_token().is_none() => node(&value),
+        _ => None,
+    });
+    Some(Node::Call(name_text(&function)?, arguments.collect::<Option<_>>()?))
+}
+
+/// PostgreSQL prints in capitals, without quotes, what only looks like a name: `CURRENT_DATE`.
+fn name_text(name: &NameRef) -> Option<String> {
+    let special = !name.is_quoted() && name.syntax().text().to_string().chars().any(char::is_uppercase);
+    (!special).then(|| name.text())
+}
+
+fn literal_node(literal: &Literal) -> Option<Node> {
+    match literal.kind()? {
+        LitKind::String(_) | LitKind::EscString(_) => literal.string_value().map(Node::Text),
+        LitKind::IntNumber(number) | LitKind::NumericNumber(number) => Some(Node::Number(number.text().to_owned())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What expressions are made of, in any order.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "(", ")", "[", "]", "a", "\"b c\"", "'x'", "'", "\"", "1", "-", "=", "<>", "~~", "::", "text", ",", ".",
+            "NOT", "AND", "OR", "IS", "NULL", "ANY", "ARRAY", "TRIM", "BOTH", "FROM", "CASE", "WHEN", "END", "length",
+            ";", "$$", "--", "/*", "CHECK", "COLLATE", "E'\\", "U&\"", "select", "\0", "é",
+        ]);
+        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.join(" "))
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_not(text in any::<String>()) {
+            let _ = parse(&text);
+            let _ = parse(&format!("CHECK ({text})"));
+        }
+
+        #[test]
+        fn any_pieces_are_read_or_not(text in pieces()) {
+            let _ = parse(&format!("CHECK (({text}))"));
+        }
+
+        #[test]
+        fn any_literal_is_read_as_it_is(literal in "[^\0]*") {
+            let definition = format!("CHECK ((a = '{}'::text))", literal.replace('\'', "\'\'"));
+            let column = Node::Column("a".to_owned());
+            let expected = Node::Compare(column.into(), "=".to_owned(), Node::Text(literal).into());
+            prop_assert_eq!(parse(&definition), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_literals_of_an_in_list_only_are_allowed_values() {
+        let check = "CHECK ((status = ANY (ARRAY['new'::text, 'this OR that'::text, 'it''s'::text])))";
+        assert_eq!(allowed_values(check).unwrap(), ["new", "this OR that", "it's"]);
+        let varchar = "CHECK (((kind)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])))";
+        assert_eq!(allowed_values(varchar).unwrap(), ["a", "b"]);
+        for other in [
+            "CHECK ((length(name) > 0))",
+            "CHECK ((NOT (status = ANY (ARRAY['a'::text]))))",
+            "CHECK ((n = ANY (ARRAY[1, 2])))",
+            "CHECK ((lower(status) = ANY (ARRAY['a'::text])))",
+            "CHECK (((status = ANY (ARRAY['a'::text])) AND (n > 0)))",
+        ] {
+            assert_eq!(allowed_values(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_deep_is_left_alone() {
+        for (open, close) in
+            [("(", ")"), ("f(", ")"), ("array[", "]"), ("- ", ""), ("NOT ", ""), ("case when a then b else ", " end")]
+        {
+            for times in [10, 1000, 100_000] {
+                let _ = parse(&format!("CHECK ({}a{})", open.repeat(times), close.repeat(times)));
             }
         }
-        Some(())
+        assert!(parse(&format!("CHECK ({}a > 0{})", "(".repeat(40), ")".repeat(40))).is_some());
+    }
+
+    #[test]
+    fn only_one_check_is_read() {
+        for definition in
+            ["CHECK ((a > 0)), DROP COLUMN a", "CHECK ((a > 0)); select 1", "UNIQUE (a)", "CHECK ((a > 0)) --"]
+        {
+            assert_eq!(parse(definition), None, "{definition}");
+        }
     }
 }

@@ -7,8 +7,7 @@ use crate::rule_expression::{Node, parse};
 /// What must hold, as the end of a sentence that begins with the column ("must be at least 0"). A
 /// rule over several columns is a whole sentence. `is_time` says which columns hold a date or time.
 pub(crate) fn rule_in_words(definition: &str, is_time: impl Fn(&str) -> bool) -> Option<String> {
-    let expression = definition.strip_prefix("CHECK ")?;
-    words(&parse(expression)?, &is_time)
+    words(&parse(definition)?, &is_time)
 }
 
 /// What a rule speaks of.
@@ -37,13 +36,12 @@ fn words(node: &Node, is_time: &dyn Fn(&str) -> bool) -> Option<String> {
             _ => None,
         },
         Node::IsNull(subject, false) => matches!(**subject, Node::Column(_)).then(|| "is required".to_owned()),
-        Node::IsNull(..) | Node::Column(_) | Node::Literal(_) | Node::Call(..) => None,
+        Node::IsNull(..) | Node::Column(_) | Node::Text(_) | Node::Number(_) | Node::Call(..) => None,
     }
 }
 
 fn literals(nodes: &[Node]) -> Option<Vec<&str>> {
-    let text = |node: &'_ Node| matches!(node, Node::Literal(_));
-    nodes.iter().all(text).then(|| nodes.iter().filter_map(Node::literal).collect())
+    nodes.iter().map(Node::literal).collect()
 }
 
 /// Of two columns of one record.

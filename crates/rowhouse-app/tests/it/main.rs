@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod apps;
+mod rule_words;
 mod rules;

@@ -17,10 +17,16 @@ fn read(rule: &str, file: &str) -> String {
 
 /// An app whose manifest lists nothing, so that only the catalog speaks.
 fn empty_app() -> App {
+    app_with("")
+}
+
+/// An app with these sections in its manifest.
+pub(crate) fn app_with(sections: &str) -> App {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("migrations")).unwrap();
     std::fs::write(directory.path().join("migrations/0001_init.sql"), "select 1;").unwrap();
-    std::fs::write(directory.path().join("rowhouse.toml"), "[app]\nname = \"x\"\ntitle = \"X\"\n").unwrap();
+    let manifest = format!("[app]\nname = \"x\"\ntitle = \"X\"\n{sections}");
+    std::fs::write(directory.path().join("rowhouse.toml"), manifest).unwrap();
     App::load(directory.path()).unwrap()
 }
 
@@ -38,7 +44,7 @@ async fn findings(test: &TestDatabases, fixture: &str) -> Result<Vec<Finding>, D
     Ok(lint(&connection, "app", &app, &roles).await.unwrap())
 }
 
-async fn run(connection: &SystemConnection, sql: &str) -> Result<(), DatabaseError> {
+pub(crate) async fn run(connection: &SystemConnection, sql: &str) -> Result<(), DatabaseError> {
     connection.batch(&format!("begin; set local search_path = app, shared, rowhouse; {sql} commit")).await
 }
 
