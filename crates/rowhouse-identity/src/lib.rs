@@ -42,6 +42,7 @@ pub use keys::{Claims, Org};
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use remembered::Remembered;
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
@@ -53,4 +54,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
     ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
+    ("identity_0009_clerk", include_str!("../migrations/0009_clerk.sql")),
 ];

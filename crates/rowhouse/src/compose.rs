@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
+use rowhouse_clerk::Clerk;
 use rowhouse_identity::{Identity, IdentitySettings};
 use rowhouse_mail::Mailer;
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
@@ -59,6 +60,7 @@ pub(crate) struct Rowhouse {
     pub(crate) ground: Ground,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) clerk: Option<Arc<Clerk>>,
     pub(crate) audit: Audit,
     pub(crate) mailer: Mailer,
 }
@@ -125,7 +127,8 @@ impl Rowhouse {
             TenantsSettings { warm: settings.warm, migrate_at_open: migrate, ..TenantsSettings::default() },
         )
         .await?;
-        Ok(Self { ground, tenants, identity, audit, mailer })
+        let clerk = crate::clerk::open(settings, &ground, &identity, &tenants, &audit)?;
+        Ok(Self { ground, tenants, identity, clerk, audit, mailer })
     }
 
     /// The HTTP side's state.
@@ -144,6 +147,7 @@ impl Rowhouse {
             system_authority: self.ground.authorities.system.clone(),
             tenants: self.tenants.clone(),
             identity: self.identity.clone(),
+            clerk: self.clerk.clone(),
             audit: self.audit.clone(),
             records,
         };

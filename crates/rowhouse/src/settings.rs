@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::clerk::{ClerkArgs, ClerkChoice};
 use crate::mail::{MailArgs, MailChoice};
 
 /// The settings as given, before they are judged.
@@ -97,6 +98,9 @@ pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub(crate) mail: MailArgs,
 
+    #[command(flatten)]
+    pub(crate) clerk: ClerkArgs,
+
     /// Log filter, such as info or rowhouse_server=debug [default: info]
     #[arg(long, env = "ROWHOUSE_LOG", global = true, value_name = "FILTER", help_heading = "Settings")]
     pub(crate) log: Option<String>,
@@ -131,6 +135,12 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "mail_from",
     "mail_language",
     "mail_templates",
+    "identity_provider",
+    "clerk_issuer",
+    "clerk_jwks_url",
+    "clerk_authorized_parties",
+    "clerk_webhook_secrets",
+    "clerk_roles",
     "log",
     "log_format",
 ];
@@ -161,6 +171,8 @@ pub(crate) struct Settings {
     /// Whether this is `rowhouse dev`: no flag, so that nobody runs a service like that by accident.
     pub(crate) development: bool,
     pub(crate) mail: MailChoice,
+    /// Where people sign in, if it is Clerk.
+    pub(crate) clerk: Option<ClerkChoice>,
     pub(crate) log: String,
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -281,6 +293,7 @@ impl SettingsArgs {
             warm: usize::try_from(warm).unwrap_or(2),
             development: false,
             mail: self.mail.resolve(&mut judge.problems),
+            clerk: self.clerk.resolve(&mut judge.problems),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format,
         };
