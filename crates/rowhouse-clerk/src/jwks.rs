@@ -134,7 +134,7 @@ impl Jwks {
         Ok(())
     }
 
-    async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, JwksError> {
+    pub(crate) async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, JwksError> {
         let mut response = self.client.get(&self.url).send().await?.error_for_status()?;
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await? {

@@ -164,6 +164,14 @@ impl Clerk {
         }))
     }
 
+    /// Asks Clerk for its keys, to tell whether it can be reached.
+    ///
+    /// # Errors
+    /// If it cannot, or answers with something else.
+    pub async fn check(&self) -> Result<(), JwksError> {
+        self.verifier.check().await
+    }
+
     async fn read_known(&self, session: &SessionClaims) -> Result<Arc<Known>, ClerkError> {
         const READ: &str = "
             select u.id, u.email, u.active, exists (select 1 from control.clerk_sessions s where s.clerk_id = $2),

@@ -56,6 +56,10 @@ impl TokenVerifier {
         Ok(Self { jwks: Jwks::new(jwks_url)?, parties, validation, verified })
     }
 
+    pub(crate) async fn check(&self) -> Result<(), JwksError> {
+        self.jwks.fetch().await.map(drop)
+    }
+
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<SessionClaims>, TokenError> {
         if token.len() > TOKEN_LENGTH_MAX {
             return Err(TokenError::Invalid(None));
@@ -90,5 +94,55 @@ impl TokenVerifier {
             return Err(TokenError::Invalid(None));
         }
         Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Verifies by one that reaches no keys.
+    fn verify(token: &str) -> Result<Arc<SessionClaims>, TokenError> {
+        static VERIFIER: LazyLock<TokenVerifier> = LazyLock::new(|| {
+            let url = "http://127.0.0.1:1/jwks.json".to_owned();
+            TokenVerifier::new("https://clerk.example.com", url, Parties::default()).expect("a verifier")
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(VERIFIER.verify(token))
+    }
+
+    fn token(header: &str, claims: &str) -> String {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{}", encode(header), encode(claims), encode("signature"))
+    }
+
+    #[test]
+    fn only_a_token_that_names_a_key_and_our_algorithm_has_keys_fetched() {
+        for header in [
+            "{}",
+            r#"{"alg":"RS256"}"#,
+            r#"{"alg":"none","kid":"ins_1"}"#,
+            r#"{"alg":"HS256","kid":"ins_1"}"#,
+            r#"{"alg":"ES256","kid":"ins_1"}"#,
+            &format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(201)),
+        ] {
+            assert!(matches!(verify(&token(header, "{}")), Err(TokenError::Invalid(_))), "{header}");
+        }
+        let fetched = verify(&token(r#"{"alg":"RS256","kid":"ins_1"}"#, "{}"));
+        assert!(matches!(fetched, Err(TokenError::Keys(JwksError::Fetch(_)))), "{fetched:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused(text in any::<String>(), header in any::<String>(), claims in any::<String>()) {
+            prop_assert!(verify(&text).is_err());
+            prop_assert!(verify(&token(&header, &claims)).is_err());
+        }
     }
 }
