@@ -4,6 +4,7 @@ use rowhouse_identity::IdentityError;
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::ApiError;
 
+use crate::backend::BackendError;
 use crate::event::EventError;
 use crate::jwks::JwksError;
 use crate::signature::SignatureError;
@@ -33,6 +34,18 @@ pub enum ClerkError {
     /// A person or a membership could not be made or changed.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Nothing can be made at Clerk: no secret key is set.
+    #[error("no secret key of Clerk's Backend API is set")]
+    NoBackend,
+    /// The tenant has no organisation at Clerk, or the person is not known there.
+    #[error("there is no such organisation at Clerk")]
+    NoOrganization,
+    /// Clerk refuses what somebody asked for.
+    #[error("Clerk refuses it")]
+    Refused(#[source] BackendError),
+    /// Clerk could not be told of something.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -53,6 +66,15 @@ impl From<ClerkError> for ApiError {
             }
             ClerkError::Event(source) => ApiError::invalid(source.to_string()),
             ClerkError::Busy => ApiError::unavailable("the tenant is being made").retry_after(1),
+            ClerkError::NoBackend => ApiError::permission_denied(
+                "People are invited in Clerk here. To invite them by this API, the operator sets --clerk-secret-key.",
+            ),
+            ClerkError::NoOrganization => ApiError::conflict("This tenant has no organisation at Clerk."),
+            ClerkError::Refused(source) => {
+                ApiError::conflict("Clerk refuses this invitation: the person may be invited or a member already.")
+                    .with_source(source)
+            }
+            ClerkError::Backend(source) => ApiError::unavailable(source),
             ClerkError::Tenant(error) => error,
             ClerkError::Identity(error) => error.into(),
             ClerkError::Database(error) => error.into(),

@@ -2,8 +2,9 @@
 //!
 //! Must never take more of an object than is kept, and bounds all that it takes.
 
+use rowhouse_types::TenantId;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::claims::role_word;
 use crate::clerk_id::{ClerkSessionId, OfferId, OrganizationId, PartId, PersonId};
@@ -87,8 +88,24 @@ pub struct Organization {
     pub created_by: Option<PersonId>,
     /// What the instance's owner says about it, and everybody may read.
     pub public_metadata: Map<String, Value>,
+    /// The tenant it was made for, where it was made from here: only Clerk and we can write that.
+    pub tenant: Option<TenantId>,
     /// Of which state this is.
     pub version: i64,
+}
+
+/// What we write into the private metadata of an organisation that is made for a tenant.
+const TENANT_KEY: &str = "rowhouse_tenant_id";
+
+impl Organization {
+    pub(crate) fn private_metadata(tenant: TenantId) -> Value {
+        json!({ TENANT_KEY: tenant })
+    }
+
+    /// Reads an organisation as the Backend API gives it.
+    pub(crate) fn read(object: Value) -> serde_json::Result<Self> {
+        Ok(serde_json::from_value::<WireOrganization>(object)?.into())
+    }
 }
 
 /// A person's part in an organisation.
@@ -183,6 +200,8 @@ struct WireOrganization {
     created_by: Option<PersonId>,
     #[serde(default)]
     public_metadata: Option<Map<String, Value>>,
+    #[serde(default)]
+    private_metadata: Option<Map<String, Value>>,
     updated_at: i64,
 }
 
@@ -307,10 +326,12 @@ impl Event {
 
 impl From<WireOrganization> for Organization {
     fn from(wire: WireOrganization) -> Self {
-        let WireOrganization { id, name, slug, created_by, public_metadata, updated_at: version } = wire;
+        let WireOrganization { id, name, slug, created_by, public_metadata, private_metadata, updated_at } = wire;
+        let tenant = private_metadata.as_ref().and_then(|metadata| metadata.get(TENANT_KEY)?.as_str()?.parse().ok());
         let name = name.map(|name| shown(&name, ORGANIZATION_NAME_LENGTH_MAX)).filter(|name| !name.is_empty());
         let slug = slug.filter(|slug| !slug.is_empty() && slug.len() <= ORGANIZATION_NAME_LENGTH_MAX);
-        Self { id, name, slug, created_by, public_metadata: public_metadata.unwrap_or_default(), version }
+        let public_metadata = public_metadata.unwrap_or_default();
+        Self { id, name, slug, created_by, public_metadata, tenant, version: updated_at }
     }
 }
 
@@ -383,10 +404,8 @@ fn bounded(text: &str, length_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
     use super::*;
+    use proptest::prelude::*;
 
     const KINDS: [&str; 15] = [
         "organization.created",

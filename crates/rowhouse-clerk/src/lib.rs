@@ -8,10 +8,12 @@
 //! **Invariant:** Clerk's deliveries may come twice, late and in any order; the outcome is the same.
 //! **Invariant:** what was deleted at Clerk, or here, does not come back by a late delivery.
 
+mod backend;
 mod claims;
 mod clerk_id;
 mod error;
 mod event;
+mod invite;
 mod jwks;
 mod organization;
 mod part;
@@ -22,12 +24,14 @@ mod signature;
 mod token;
 mod webhook;
 
+pub use backend::BackendError;
 pub use claims::{ActiveOrganization, ClaimsError, Parties, PartyError, SessionClaims};
 pub use clerk_id::{ClerkSessionId, OfferId, OrganizationId, PartId, PersonId};
 pub use error::ClerkError;
 pub use event::{Event, EventError, Offer, OfferState, Organization, Part, Person};
+pub use invite::InvitedOut;
 pub use jwks::JwksError;
-pub use service::{Clerk, ClerkServices, ClerkSettings};
+pub use service::{BackendSettings, Clerk, ClerkServices, ClerkSettings};
 pub use signature::{SecretError, SignatureError, SignedHeaders, WebhookSecrets};
 pub use token::TokenError;
 pub use webhook::Received;

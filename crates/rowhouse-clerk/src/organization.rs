@@ -29,7 +29,8 @@ impl From<&ActiveOrganization> for Organization {
     fn from(active: &ActiveOrganization) -> Self {
         let ActiveOrganization { id, role: _, slug } = active;
         let public_metadata = serde_json::Map::new();
-        Self { id: id.clone(), name: slug.clone(), slug: slug.clone(), created_by: None, public_metadata, version: 0 }
+        let (name, slug) = (slug.clone(), slug.clone());
+        Self { id: id.clone(), name, slug, created_by: None, public_metadata, tenant: None, version: 0 }
     }
 }
 
@@ -95,6 +96,11 @@ impl Clerk {
             Standing::Gone => return Ok(None),
             Standing::Unknown => {}
         }
+        if let Some(tenant) = organization.tenant
+            && self.link(&organization.id, tenant).await?
+        {
+            return Ok(Some(tenant));
+        }
         let owner = match owner {
             Some(person) => self.ensure_owner(person).await?,
             None => None,
@@ -117,6 +123,32 @@ impl Clerk {
             Standing::Gone => Ok(None),
             Standing::Unknown => Err(ClerkError::Busy),
         }
+    }
+
+    /// Notes that an organisation was made for a tenant of ours; false if there is no such tenant.
+    pub(crate) async fn link(&self, id: &OrganizationId, tenant: TenantId) -> Result<bool, ClerkError> {
+        const LINK: &str = "
+            with known as (select t.id from control.tenants t where t.id = $2 and t.status not in ('deleting', 'archived')),
+                 seen as (
+                insert into control.clerk_objects (clerk_id, version) select $1, 0 from known on conflict do nothing)
+            insert into control.clerk_tenants (clerk_id, tenant_id) select $1, id from known
+            on conflict (clerk_id) do update set clerk_id = excluded.clerk_id returning tenant_id = $2";
+        let row = self.control("link an organisation").await?.query_opt(LINK, params![id.as_str(), tenant]).await?;
+        self.forget_known();
+        Ok(row.is_some_and(|row| row.get(0)))
+    }
+
+    /// What is known at Clerk of an organisation that a token told of; only what the token says if
+    /// Clerk cannot be asked.
+    pub(crate) async fn look_up(&self, active: &ActiveOrganization) -> Result<Organization, ClerkError> {
+        if let (Some(backend), Standing::Unknown) = (&self.backend, self.standing(&active.id).await?) {
+            match backend.organization(active.id.as_str()).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, organization = %active.id, "take an organisation from a token"),
+            }
+        }
+        Ok(active.into())
     }
 
     async fn ensure_owner(&self, person: &PersonId) -> Result<Option<UserId>, ClerkError> {

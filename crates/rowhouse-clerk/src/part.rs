@@ -169,7 +169,9 @@ impl Clerk {
         let (Some(user), Some(active)) = (user, &session.organization) else { return Ok(()) };
         let role = self.role(&active.role);
         let owner = (role.as_str() == "owner").then_some(&session.person);
-        let Some(tenant) = self.ensure_organization(&active.into(), owner).await? else { return Ok(()) };
+        let organization = self.look_up(active).await?;
+        let owner = organization.created_by.as_ref().or(owner);
+        let Some(tenant) = self.ensure_organization(&organization, owner).await? else { return Ok(()) };
         let issued_at = session.issued_at.saturating_mul(1000);
         let mut connection = self.control("settle a membership").await?;
         connection.begin().await?;

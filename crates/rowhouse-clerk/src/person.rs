@@ -4,7 +4,7 @@ use rowhouse_audit::Actor;
 use rowhouse_postgres::{DatabaseResult, SystemConnection, params};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{EmailAddress, TenantId, UserId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clerk_id::PersonId;
 use crate::error::ClerkError;
@@ -206,11 +206,27 @@ impl Clerk {
             placement: Placement::Pool,
             owner: ProvisionOwner::User(user),
         };
-        let made = self.tenants.provision_claimed(&Actor::user(user), provision, person.id.as_str()).await?;
-        if let Some(made) = &made {
-            tracing::info!(tenant_id = %made.tenant.id, details = %json!({ "person": person.id.as_str() }), "made a tenant for a sign-up at Clerk");
-        }
+        self.tenants.provision_claimed(&Actor::user(user), provision, person.id.as_str()).await?;
         self.forget_known();
+        self.tell_of_tenant(&person.id).await
+    }
+
+    /// Has the organisation made of the tenant that a person's sign-up made, if Clerk can be told and
+    /// was not. A process that dies in between finds it again by its slug and what it says of itself.
+    async fn tell_of_tenant(&self, id: &PersonId) -> Result<(), ClerkError> {
+        const UNTOLD: &str = "
+            select t.id, t.name, t.slug, t.status from control.clerk_tenants c join control.tenants t on t.id = c.tenant_id
+            where c.clerk_id = $1 and t.status in ('active', 'provisioning') and not exists (
+                select 1 from control.clerk_tenants o where o.tenant_id = t.id and starts_with(o.clerk_id, 'org_'))";
+        let Some(backend) = &self.backend else { return Ok(()) };
+        let row = self.control("find a tenant to tell of").await?.query_opt(UNTOLD, params![id.as_str()]).await?;
+        let Some(row) = row else { return Ok(()) };
+        if row.get::<_, &str>(3) == "provisioning" {
+            return Err(ClerkError::Busy);
+        }
+        let tenant = TenantId::from_uuid(row.get(0));
+        let made = backend.make_organization(tenant, row.get(1), row.get(2), id).await?;
+        self.link(&made.id, tenant).await?;
         Ok(())
     }
 }

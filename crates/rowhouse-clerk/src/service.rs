@@ -10,8 +10,10 @@ use rowhouse_identity::{Claims, Identity, Org, Remembered};
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
 use rowhouse_tenants::Tenants;
 use rowhouse_types::{SessionId, TenantId, UserId};
+use secrecy::SecretString;
 use uuid::Uuid;
 
+use crate::backend::Backend;
 use crate::claims::{Parties, SessionClaims};
 use crate::clerk_id::{ClerkSessionId, OrganizationId, PersonId};
 use crate::error::ClerkError;
@@ -33,8 +35,19 @@ pub struct ClerkSettings {
     pub parties: Parties,
     /// The secrets of the webhook endpoint: while one is replaced, the old and the new.
     pub webhook_secrets: WebhookSecrets,
+    /// How Clerk is told of what is made here; without it, it is not.
+    pub backend: Option<BackendSettings>,
     /// Roles at Clerk, without `org:`, that have another name here.
     pub roles: HashMap<String, String>,
+}
+
+/// Settings of the Backend API.
+#[derive(Debug)]
+pub struct BackendSettings {
+    /// Where it is, such as `https://api.clerk.com`.
+    pub url: String,
+    /// The instance's secret key.
+    pub secret: SecretString,
 }
 
 /// The services that Clerk's objects become known to.
@@ -62,6 +75,7 @@ pub struct Clerk {
     pub(crate) audit: Audit,
     pub(crate) roles: HashMap<String, String>,
     pub(crate) secrets: WebhookSecrets,
+    pub(crate) backend: Option<Backend>,
     verifier: TokenVerifier,
     known: Remembered<SessionKey, Arc<Known>>,
     settled: Remembered<SessionKey, ()>,
@@ -105,7 +119,8 @@ impl Clerk {
     /// # Errors
     /// If no HTTP client can be made.
     pub fn open(settings: ClerkSettings, services: ClerkServices) -> Result<Self, JwksError> {
-        let ClerkSettings { issuer, jwks_url, parties, webhook_secrets, roles } = settings;
+        let ClerkSettings { issuer, jwks_url, parties, webhook_secrets, backend, roles } = settings;
+        let backend = backend.map(|backend| Backend::new(&backend.url, backend.secret)).transpose()?;
         let ClerkServices { databases, authority, identity, tenants, audit } = services;
         let jwks_url = jwks_url.unwrap_or_else(|| format!("{issuer}/.well-known/jwks.json"));
         let verifier = TokenVerifier::new(&issuer, jwks_url, parties)?;
@@ -117,6 +132,7 @@ impl Clerk {
             audit,
             roles,
             secrets: webhook_secrets,
+            backend,
             verifier,
             known: Remembered::new(),
             settled: Remembered::new(),

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use rowhouse_audit::Audit;
-use rowhouse_clerk::{Clerk, ClerkServices, ClerkSettings, Parties, WebhookSecrets};
+use rowhouse_clerk::{BackendSettings, Clerk, ClerkServices, ClerkSettings, Parties, WebhookSecrets};
 use rowhouse_identity::Identity;
 use rowhouse_tenants::Tenants;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::compose::Ground;
 use crate::settings::Settings;
 
 /// Roles that are called otherwise here: Clerk's administrators may do everything in theirs.
 const ROLES: &str = "admin=owner";
+const API_URL: &str = "https://api.clerk.com";
 
 /// The settings as given, before they are judged.
 #[derive(Debug, Clone, Default, Args)]
@@ -57,6 +58,21 @@ pub(crate) struct ClerkArgs {
     /// Roles at Clerk that have another name here, divided by commas [default: admin=owner]
     #[arg(long, env = "ROWHOUSE_CLERK_ROLES", global = true, value_name = "ROLES", help_heading = "Settings")]
     pub(crate) clerk_roles: Option<String>,
+
+    /// Secret key of Clerk's Backend API (sk_…): organisations that are made here are made there too
+    #[arg(
+        long,
+        env = "ROWHOUSE_CLERK_SECRET_KEY",
+        global = true,
+        value_name = "KEY",
+        hide_env_values = true,
+        help_heading = "Settings"
+    )]
+    pub(crate) clerk_secret_key: Option<String>,
+
+    /// Where Clerk's Backend API is [default: https://api.clerk.com]
+    #[arg(long, env = "ROWHOUSE_CLERK_API_URL", global = true, value_name = "URL", help_heading = "Settings")]
+    pub(crate) clerk_api_url: Option<String>,
 }
 
 /// The settings, judged.
@@ -67,6 +83,8 @@ pub(crate) struct ClerkChoice {
     parties: Parties,
     webhook_secrets: Vec<SecretString>,
     roles: HashMap<String, String>,
+    secret_key: Option<SecretString>,
+    api_url: String,
 }
 
 /// The parts of a list.
@@ -91,6 +109,8 @@ impl ClerkArgs {
             clerk_authorized_parties,
             clerk_webhook_secrets,
             clerk_roles,
+            clerk_secret_key,
+            clerk_api_url,
         } = self;
         match identity_provider.as_deref() {
             None | Some("" | "built-in") => return None,
@@ -112,10 +132,16 @@ impl ClerkArgs {
         let origins = needed("clerk-authorized-parties", clerk_authorized_parties, "the origins of your pages");
         let secrets = needed("clerk-webhook-secrets", clerk_webhook_secrets, "the endpoint's signing secret");
         let jwks_url = clerk_jwks_url.filter(|url| !url.is_empty());
-        for (name, url) in [("clerk-issuer", Some(&issuer)), ("clerk-jwks-url", jwks_url.as_ref())] {
-            if url.is_some_and(|url| !url.is_empty() && !is_address(url)) {
-                problems.push(format!("--{name} {:?} must begin with https://", url.map_or("", String::as_str)));
+        let api_url = clerk_api_url.filter(|url| !url.is_empty()).unwrap_or_else(|| API_URL.to_owned());
+        let urls = [("issuer", Some(&issuer)), ("jwks-url", jwks_url.as_ref()), ("api-url", Some(&api_url))];
+        for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url?))) {
+            if !url.is_empty() && !is_address(url) {
+                problems.push(format!("--clerk-{name} {url:?} must begin with https://"));
             }
+        }
+        let secret_key = clerk_secret_key.filter(|key| !key.is_empty()).map(SecretString::from);
+        if secret_key.as_ref().is_some_and(|key| !key.expose_secret().starts_with("sk_")) {
+            problems.push("--clerk-secret-key must begin with sk_, as Clerk shows it".to_owned());
         }
         let parties = Parties::new(parts(&origins)).unwrap_or_else(|error| {
             problems.push(format!("--clerk-authorized-parties {origins:?}: each {error}"));
@@ -136,7 +162,7 @@ impl ClerkArgs {
                 _ => problems.push(format!("--clerk-roles {part:?} must be a role at Clerk, = and a role here")),
             }
         }
-        Some(ClerkChoice { issuer, jwks_url, parties, webhook_secrets, roles })
+        Some(ClerkChoice { issuer, jwks_url, parties, webhook_secrets, roles, secret_key, api_url })
     }
 }
 
@@ -149,9 +175,10 @@ pub(crate) fn open(
     audit: &Audit,
 ) -> anyhow::Result<Option<Arc<Clerk>>> {
     let Some(choice) = &settings.clerk else { return Ok(None) };
-    let ClerkChoice { issuer, jwks_url, parties, webhook_secrets, roles } = choice.clone();
+    let ClerkChoice { issuer, jwks_url, parties, webhook_secrets, roles, secret_key, api_url } = choice.clone();
     let webhook_secrets = WebhookSecrets::new(&webhook_secrets).context("--clerk-webhook-secrets")?;
-    let settings = ClerkSettings { issuer, jwks_url, parties, webhook_secrets, roles };
+    let backend = secret_key.map(|secret| BackendSettings { url: api_url, secret });
+    let settings = ClerkSettings { issuer, jwks_url, parties, webhook_secrets, backend, roles };
     let services = ClerkServices {
         databases: ground.databases.clone(),
         authority: ground.authorities.system.clone(),
@@ -203,10 +230,12 @@ mod tests {
             clerk_authorized_parties: Some("app.example.com".into()),
             clerk_webhook_secrets: Some("s3cret".into()),
             clerk_roles: Some("admin".into()),
+            clerk_secret_key: Some("s3cret".into()),
+            clerk_api_url: Some("api.clerk.com".into()),
             ..clerk()
         };
         let told = problems(wrong);
-        assert_eq!(told.len(), 5, "{told:?}");
+        assert_eq!(told.len(), 7, "{told:?}");
         assert!(!told.join("\n").contains("s3cret"), "{told:?}");
     }
 }

@@ -141,6 +141,8 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "clerk_authorized_parties",
     "clerk_webhook_secrets",
     "clerk_roles",
+    "clerk_secret_key",
+    "clerk_api_url",
     "log",
     "log_format",
 ];

@@ -59,8 +59,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 pub(crate) async fn refuse_built_in(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let sign_in = path.starts_with("/api/auth/") && path != "/api/auth/me";
-    let invite = path.starts_with("/api/tenants/") && path.contains("/invitations");
-    if sign_in || invite {
+    // Inviting is passed on to Clerk; what is built in would be a link that opens nothing here.
+    let invited = path.starts_with("/api/tenants/") && path.contains("/invitations/");
+    if sign_in || invited {
         let message = "People sign in with Clerk here: accounts, sessions and invitations are managed there.";
         return Failure(ApiError::permission_denied(message)).into_response();
     }

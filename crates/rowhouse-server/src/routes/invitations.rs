@@ -5,7 +5,7 @@ use axum::http::Method;
 use rowhouse_identity::{InvitationOut, Invite};
 use rowhouse_types::{Action, ApiError, RoleKey};
 use schemars::{JsonSchema, schema_for};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::auth::email;
@@ -33,11 +33,19 @@ struct InviteIn {
     role: String,
 }
 
+/// Whoever writes to them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum InvitedOut {
+    ByMail(InvitationOut),
+    ByClerk(rowhouse_clerk::InvitedOut),
+}
+
 async fn invite_member(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
     JsonBody(body): JsonBody<InviteIn>,
-) -> Result<Answer<InvitationOut>, Failure> {
+) -> Result<Answer<InvitedOut>, Failure> {
     if !member.grants.allows("users", Action::Manage) {
         return Err(Failure(ApiError::permission_denied("Your role may not invite people.")));
     }
@@ -45,8 +53,16 @@ async fn invite_member(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let invite = Invite { tenant: member.tenant.id, email, role: RoleKey::new(body.role) };
-    let by = member.actor();
-    let invited = state.identity.invite(invite, member.user, &member.grants, &by).await?;
-    Ok(Answer::created(invited).of(member.tenant.id))
+    let (tenant, role, by) = (member.tenant.id, RoleKey::new(body.role), member.actor());
+    let invited = match &state.clerk {
+        Some(clerk) => {
+            let invited = clerk.invite(&by, tenant, member.user, &member.grants, email, role).await;
+            InvitedOut::ByClerk(invited.map_err(ApiError::from)?)
+        }
+        None => {
+            let invite = Invite { tenant, email, role };
+            InvitedOut::ByMail(state.identity.invite(invite, member.user, &member.grants, &by).await?)
+        }
+    };
+    Ok(Answer::created(invited).of(tenant))
 }

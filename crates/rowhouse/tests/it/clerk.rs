@@ -330,3 +330,95 @@ async fn new_keys_are_fetched_but_not_for_every_token() {
     assert!(fetched < 20, "{fetched} fetches for 40 tokens with keys that nobody has");
     assert_eq!(caller.get("/api/auth/me").await.status, 200);
 }
+
+/// What the API was asked about a name.
+async fn asked(clerk: &Clerk, name: &str) -> Vec<Value> {
+    let all = clerk.ask("/asked", &Value::Null).await;
+    all.as_array().unwrap().iter().filter(|asked| asked.to_string().contains(name)).cloned().collect()
+}
+
+#[tokio::test]
+async fn a_tenant_of_a_sign_up_gets_its_organisation_whatever_dies_in_between() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let (ann, at) = (new_id("user"), tick());
+    let mut signed_up = person(&ann, &format!("{}@example.com", ann.to_lowercase()), true, at);
+    signed_up["public_metadata"] = json!({ "companyName": "Told Of" });
+    let told = event("user.created", &signed_up, at);
+    // Clerk is away: the message comes again, and the tenant is there already.
+    clerk.ask("/fail", &json!("Told Of")).await;
+    assert_eq!(clerk.deliver(&new_id("msg"), &told).await.status, 503);
+    clerk.ask("/heal", &json!("Told Of")).await;
+    clerk.tell(&told).await;
+    let tenant = clerk.control("select id from control.tenants where name = 'Told Of'");
+    let organization = || {
+        let find = "select clerk_id from control.clerk_tenants where clerk_id like 'org_%' and tenant_id =";
+        clerk.control(&format!("{find} '{tenant}'"))
+    };
+    let first = organization();
+    let ours = asked(clerk, "Told Of").await;
+    let parameters = json!({ "name": "Told Of", "createdBy": ann, "slug": "another",
+                             "privateMetadata": { "rowhouse_tenant_id": tenant } });
+    let mut theirs = clerk.ask("/reference", &json!(["createOrganization", parameters])).await;
+    theirs["body"]["slug"] = json!("told-of");
+    assert_eq!(ours, [theirs], "asked as Clerk's own client asks");
+
+    // As if the process had died before it noted what Clerk answered.
+    clerk.control(&format!("delete from control.clerk_tenants where clerk_id = '{first}'"));
+    clerk.control(&format!("delete from control.clerk_objects where clerk_id = '{first}'"));
+    clerk.tell(&told).await;
+    assert_eq!(organization(), first);
+
+    // What Clerk tells of it then is known.
+    let mut made = self::organization(&first, "Told Of", Some(&ann), tick());
+    made["private_metadata"] = json!({ "rowhouse_tenant_id": tenant });
+    clerk.tell(&event("organization.created", &made, tick())).await;
+    assert_eq!(clerk.control("select count(*) from control.tenants where name = 'Told Of'"), "1");
+    let caller = clerk.member(&ann, &first, "admin").await;
+    assert_eq!(caller.get("/api/leads").await.body["tenant_id"], json!(tenant));
+}
+
+#[tokio::test]
+async fn an_organisation_that_a_token_tells_of_is_looked_up() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let (ann, bob, org) = (new_id("user"), new_id("user"), new_id("org"));
+    let known = json!({ "id": org, "name": "Looked Up", "slug": format!("up-{}", tick()), "created_by": ann });
+    clerk.ask("/organization", &known).await;
+    let caller = clerk.member(&bob, &org, "member").await;
+    assert_eq!(caller.get("/api/auth/me").await.text("/data/tenant/role"), "member");
+    let owner = format!(
+        "select t.name, m.role from control.clerk_tenants c join control.tenants t on t.id = c.tenant_id
+         join control.memberships m on m.tenant_id = t.id join control.clerk_users u on u.user_id = m.user_id
+         where c.clerk_id = '{org}' and u.clerk_id = '{ann}'"
+    );
+    assert_eq!(clerk.control(&owner), "Looked Up|owner");
+    // Clerk is away: what the token says is enough.
+    let unknown = new_id("org");
+    clerk.ask("/fail", &json!(unknown)).await;
+    let caller = clerk.member(&bob, &unknown, "admin").await;
+    assert_eq!(caller.get("/api/leads").await.status, 200);
+}
+
+#[tokio::test]
+async fn members_are_invited_by_clerk() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let (ann, org, slug) = (new_id("user"), new_id("org"), format!("inviting-{}", tick()));
+    clerk.ask("/organization", &json!({ "id": org, "name": "Inviting", "slug": slug, "created_by": ann })).await;
+    let owner = clerk.member(&ann, &org, "admin").await;
+    let tenant = owner.get("/api/auth/me").await.text("/data/tenant/id");
+    let path = format!("/api/tenants/{tenant}/invitations");
+    let email = format!("new-{}@example.com", tick());
+    let invited = owner.post(&path, &json!({ "email": email, "role": "owner" })).await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    let parameters = json!({ "organizationId": org, "emailAddress": email, "role": "org:admin", "inviterUserId": ann });
+    let ours = asked(clerk, &email).await;
+    let theirs = clerk.ask("/reference", &json!(["createOrganizationInvitation", parameters])).await;
+    assert_eq!(ours, [theirs], "asked as Clerk's own client asks");
+
+    let taken = owner.post(&path, &json!({ "email": "member@example.com", "role": "sales_rep" })).await;
+    assert_eq!(taken.status, 409, "{}", taken.body);
+    assert_eq!(owner.post(&path, &json!({ "email": email, "role": "no_role" })).await.status, 422);
+    let member = clerk.member(&new_id("user"), &org, "sales_rep").await;
+    assert_eq!(member.post(&path, &json!({ "email": email, "role": "sales_rep" })).await.status, 403);
+    let stranger = clerk.caller(&clerk.claims(&new_id("user"))).await;
+    assert_eq!(stranger.post(&path, &json!({ "email": email, "role": "sales_rep" })).await.status, 404);
+}

@@ -82,6 +82,10 @@ impl Clerk {
             &url,
             "--clerk-authorized-parties",
             "https://app.example.com,https://*.example.org",
+            "--clerk-api-url",
+            &url,
+            "--clerk-secret-key",
+            "sk_test_0123456789",
             "--clerk-webhook-secrets",
             &SECRETS.join(","),
         ];
