@@ -20,10 +20,16 @@ pub(crate) struct WireClaims {
     v: Option<i64>,
     #[serde(default)]
     sts: Option<String>,
+    act: Option<WireActor>,
     org_id: Option<OrganizationId>,
     org_role: Option<String>,
     org_slug: Option<String>,
     o: Option<WireOrganization>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireActor {
+    sub: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +76,8 @@ pub struct SessionClaims {
     pub session: ClerkSessionId,
     /// The organisation, if one is active.
     pub organization: Option<ActiveOrganization>,
+    /// Who acts in the person's place, by Clerk's dashboard or API.
+    pub impersonator: Option<String>,
     /// When it was made, in seconds since 1970.
     pub issued_at: i64,
     /// When it ends.
@@ -92,8 +100,9 @@ impl WireClaims {
             Some(_) => return Err(ClaimsError::Version),
         };
         let organization = organization.map(|(id, role, slug)| active(id, role, slug)).transpose()?;
+        let impersonator = self.act.map(|actor| actor.sub.chars().take(WORD_LENGTH_MAX).collect());
         let Self { sub: person, sid: session, iat: issued_at, exp: expires_at, .. } = self;
-        Ok(SessionClaims { person, session, organization, issued_at, expires_at })
+        Ok(SessionClaims { person, session, organization, impersonator, issued_at, expires_at })
     }
 }
 

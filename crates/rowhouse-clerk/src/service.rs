@@ -5,12 +5,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rowhouse_audit::Audit;
+use moka::sync::Cache;
+use rowhouse_audit::{Audit, SecurityEvent, SecurityEventKind};
 use rowhouse_identity::{Claims, Identity, Org, Remembered};
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
 use rowhouse_tenants::Tenants;
 use rowhouse_types::{SessionId, TenantId, UserId};
 use secrecy::SecretString;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::backend::Backend;
@@ -79,7 +81,11 @@ pub struct Clerk {
     verifier: TokenVerifier,
     known: Remembered<SessionKey, Arc<Known>>,
     settled: Remembered<SessionKey, ()>,
+    /// Sessions of impersonators that were told of.
+    impersonated: Cache<ClerkSessionId, ()>,
 }
+
+const IMPERSONATED_MAX: u64 = 10_000;
 
 /// What is known here of a token's person, session and organisation.
 #[derive(Debug)]
@@ -136,6 +142,7 @@ impl Clerk {
             verifier,
             known: Remembered::new(),
             settled: Remembered::new(),
+            impersonated: Cache::new(IMPERSONATED_MAX),
         })
     }
 
@@ -165,6 +172,9 @@ impl Clerk {
         }
         let Known { person, session_ended, tenant, organization_gone: _ } = &*known;
         let person = person.as_ref().filter(|person| person.active && !session_ended).ok_or(ClerkError::Ended)?;
+        if let Some(impersonator) = &session.impersonator {
+            self.report_impersonation(&session, impersonator, person.user, tenant.as_ref().map(|(id, _, _)| *id));
+        }
         let role = session.organization.as_ref().map(|active| active.role.as_str());
         let org = tenant.as_ref().map(|(id, slug, _)| Org {
             id: *id,
@@ -178,6 +188,20 @@ impl Clerk {
             org,
             expires_at: session.expires_at,
         }))
+    }
+
+    /// Tells once of each session in which somebody acts in another's place.
+    fn report_impersonation(&self, session: &SessionClaims, by: &str, user: UserId, tenant: Option<TenantId>) {
+        let key = &session.session;
+        if self.impersonated.entry_by_ref(key).or_insert(()).is_fresh() {
+            self.audit.record(SecurityEvent {
+                kind: SecurityEventKind::SuspiciousActivity,
+                user: Some(user),
+                tenant,
+                details: json!({ "reason": "clerk_impersonation", "by": by, "session": key.as_str() }),
+                ..SecurityEvent::default()
+            });
+        }
     }
 
     /// Asks Clerk for its keys, to tell whether it can be reached.

@@ -175,14 +175,19 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     orders
 }
 
-#[tokio::test]
-async fn the_order_of_messages_makes_no_difference() {
-    let Some(clerk) = Clerk::shared() else { return };
-    // A part is given, changed, taken away and given again, as another one.
-    for (number, order) in orders(5).into_iter().enumerate().filter(|(number, _)| number % 6 == 0) {
+/// A person of whom five things are told: a part is given, changed, taken away and given again, as
+/// another one.
+struct Story {
+    person: String,
+    email: String,
+    events: [Value; 5],
+}
+
+impl Story {
+    fn new() -> Self {
         let (ann, org, times) = (new_id("user"), new_id("org"), [tick(), tick(), tick(), tick(), tick()]);
         let email = format!("{}@example.com", ann.to_lowercase());
-        let acme = organization(&org, &format!("Order {number}"), None, times[0]);
+        let acme = organization(&org, &format!("Story {}", times[0]), None, times[0]);
         let (first, second) = (new_id("orgmem"), new_id("orgmem"));
         let events = [
             event("user.created", &person(&ann, &email, true, times[0]), times[0]),
@@ -191,14 +196,43 @@ async fn the_order_of_messages_makes_no_difference() {
             event("organizationMembership.deleted", &part(&first, &acme, &ann, "member", times[2]), times[3]),
             event("organizationMembership.created", &part(&second, &acme, &ann, "viewer", times[4]), times[4]),
         ];
-        for index in &order {
-            clerk.tell(&events[*index]).await;
-        }
+        Self { person: ann, email, events }
+    }
+
+    fn assert_told(&self, clerk: &Clerk, how: &str) {
         let outcome = format!(
-            "select u.email, u.active, m.role, m.active from control.clerk_users c join control.users u on u.id = c.user_id
-             join control.memberships m on m.user_id = u.id where c.clerk_id = '{ann}'"
+            "select u.email, u.active, m.role, m.active from control.clerk_users c
+             join control.users u on u.id = c.user_id join control.memberships m on m.user_id = u.id
+             where c.clerk_id = '{}'",
+            self.person
         );
-        assert_eq!(clerk.control(&outcome), format!("{email}|t|viewer|t"), "{order:?}");
+        assert_eq!(clerk.control(&outcome), format!("{}|t|viewer|t", self.email), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_messages_makes_no_difference() {
+    let Some(clerk) = Clerk::shared() else { return };
+    for order in orders(5).into_iter().step_by(6) {
+        let story = Story::new();
+        for index in &order {
+            clerk.tell(&story.events[*index]).await;
+        }
+        story.assert_told(clerk, &format!("{order:?}"));
+    }
+}
+
+#[tokio::test]
+async fn messages_at_the_same_time_make_no_difference() {
+    let Some(clerk) = Clerk::shared() else { return };
+    for _ in 0..5 {
+        let story = Story::new();
+        let tell = async |event: &Value| {
+            // As Svix does until it is taken.
+            while clerk.deliver(&new_id("msg"), event).await.status != 200 {}
+        };
+        join_all(story.events.iter().chain(&story.events).map(tell)).await;
+        story.assert_told(clerk, "all at once");
     }
 }
 
@@ -421,4 +455,21 @@ async fn members_are_invited_by_clerk() {
     assert_eq!(member.post(&path, &json!({ "email": email, "role": "sales_rep" })).await.status, 403);
     let stranger = clerk.caller(&clerk.claims(&new_id("user"))).await;
     assert_eq!(stranger.post(&path, &json!({ "email": email, "role": "sales_rep" })).await.status, 404);
+}
+
+#[tokio::test]
+async fn who_acts_in_anothers_place_is_told_of() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let mut claims = clerk.claims(&new_id("user"));
+    claims["act"] = json!({ "iss": "https://dashboard.clerk.com", "sub": "user_2support" });
+    let caller = clerk.caller(&claims).await;
+    for _ in 0..3 {
+        assert_eq!(caller.get("/api/auth/me").await.status, 200);
+    }
+    let session = claims["sid"].as_str().unwrap();
+    let find =
+        format!("select details ->> 'by' from control.security_events where details ->> 'session' = '{session}'");
+    // Events are written behind.
+    while clerk.control(&find).is_empty() {}
+    assert_eq!(clerk.control(&find), "user_2support");
 }
