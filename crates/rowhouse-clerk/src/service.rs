@@ -161,7 +161,10 @@ impl Clerk {
     /// # Errors
     /// If it is not valid, its session has ended, or its person is shut out.
     pub async fn authenticate(&self, token: &str) -> Result<Arc<Claims>, ClerkError> {
-        let session = self.verifier.verify(token).await?;
+        let session = self.verifier.verify(token).await.inspect_err(|refusal| {
+            // The sender is told nothing; whoever sets this up has to find out.
+            tracing::debug!(%refusal, cause = ?std::error::Error::source(refusal), "refuse a session token");
+        })?;
         let organization = session.organization.as_ref().map(|active| active.id.clone());
         let key = (session.person.clone(), session.session.clone(), organization);
         let mut known = self.known.get_or_read(key.clone(), self.read_known(&session)).await?;

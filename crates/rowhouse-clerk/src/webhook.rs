@@ -49,7 +49,10 @@ impl Clerk {
         if self.control("find a message").await?.query_opt(SEEN, params![headers.id]).await?.is_some() {
             return Ok(Received::Repeated);
         }
-        self.apply(Event::parse(body)?).await?;
+        let event = Event::parse(body).inspect_err(|fault| {
+            tracing::warn!(%fault, cause = ?std::error::Error::source(fault), message_id = headers.id, "read a message of Clerk's");
+        })?;
+        self.apply(event).await?;
         self.note(headers.id).await?;
         Ok(Received::Applied)
     }
