@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use totp_rs::{Builder, Secret};
 
 use crate::ground::{Ground, output};
 use crate::http::Client;
@@ -57,6 +58,8 @@ impl<'a> Installation<'a> {
             .env("ROWHOUSE_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("ROWHOUSE_PUBLIC_URL", format!("http://localhost:{}", self.port))
             .env("ROWHOUSE_LOG", "warn")
+            // All of its requests come from one address.
+            .env("ROWHOUSE_AUTH_ATTEMPTS", "1000000")
             .stdin(Stdio::null());
         command
     }
@@ -113,11 +116,22 @@ impl<'a> Installation<'a> {
         self.operator_again()
     }
 
-    /// Signs the operator in who was made before.
+    /// Signs the operator in who was made before, with a new second factor: every operator needs
+    /// one, and a code is good once.
     pub(crate) fn operator_again(&self) -> Result<String> {
+        self.run(&["operator", "reset-mfa", OPERATOR])?;
+        let mut client = Client::connect(self.port)?;
         let body = serde_json::json!({ "email": OPERATOR, "password": OPERATOR_PASSWORD }).to_string();
-        let answer = Client::connect(self.port)?.must("POST", "/api/operators/sign-in", &[], &body)?;
-        Ok(answer["data"]["access_token"].as_str().context("an operator's token")?.to_owned())
+        let answer = client.must("POST", "/api/operators/sign-in", &[], &body)?;
+        let token = answer["data"]["access_token"].as_str().context("an operator's token")?.to_owned();
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str())];
+        let enrolled = client.must("POST", "/api/operators/mfa/enrol", &headers, "{}")?;
+        let secret = Secret::try_from_base32(enrolled["data"]["secret"].as_str().context("a secret")?)?;
+        let code = Builder::new().with_secret(secret).with_account_name(OPERATOR).build()?.generate_current();
+        let body = serde_json::json!({ "code": code.to_string() }).to_string();
+        client.must("POST", "/api/operators/mfa/confirm", &headers, &body)?;
+        Ok(token)
     }
 
     /// The text by which Rowhouse completes the app's tables in every schema.

@@ -85,11 +85,23 @@ pub enum SecurityEventKind {
     EmailChanged,
     /// The token of a mail's link was made up, used before or too old.
     LinkRefused,
+    /// An account, or what might be one, is locked after too many failures.
+    AccountLocked,
+    /// A second factor was set up; the event's user may be an operator, here and below.
+    MfaEnabled,
+    /// A second factor was taken away.
+    MfaDisabled,
+    /// A code of a second factor was wrong.
+    MfaFailed,
+    /// Somebody got new recovery codes.
+    RecoveryCodesRenewed,
+    /// A recovery code was used.
+    RecoveryCodeUsed,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -113,6 +125,12 @@ impl SecurityEventKind {
         Self::EmailChangeRequested,
         Self::EmailChanged,
         Self::LinkRefused,
+        Self::AccountLocked,
+        Self::MfaEnabled,
+        Self::MfaDisabled,
+        Self::MfaFailed,
+        Self::RecoveryCodesRenewed,
+        Self::RecoveryCodeUsed,
     ];
 
     /// The word in the database.
@@ -141,6 +159,12 @@ impl SecurityEventKind {
             Self::EmailChangeRequested => "email_change_requested",
             Self::EmailChanged => "email_changed",
             Self::LinkRefused => "link_refused",
+            Self::AccountLocked => "account_locked",
+            Self::MfaEnabled => "mfa_enabled",
+            Self::MfaDisabled => "mfa_disabled",
+            Self::MfaFailed => "mfa_failed",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 
@@ -152,7 +176,11 @@ impl SecurityEventKind {
             | Self::SuspiciousActivity
             | Self::OperatorSignInFailed
             | Self::PasswordCheckFailed
-            | Self::EmailChanged => Severity::Medium,
+            | Self::EmailChanged
+            | Self::AccountLocked
+            | Self::MfaDisabled
+            | Self::MfaFailed
+            | Self::RecoveryCodeUsed => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn
@@ -162,14 +190,16 @@ impl SecurityEventKind {
             | Self::InvitationAccepted
             | Self::SessionRevoked
             | Self::ApiKeyRefused
-            | Self::OperatorSignIn
             | Self::PasswordResetRequested
             | Self::PasswordReset
             | Self::PasswordChanged
             | Self::MagicLinkRequested
             | Self::EmailVerified
             | Self::EmailChangeRequested
-            | Self::LinkRefused => Severity::Low,
+            | Self::LinkRefused
+            | Self::OperatorSignIn
+            | Self::MfaEnabled
+            | Self::RecoveryCodesRenewed => Severity::Low,
         }
     }
 }

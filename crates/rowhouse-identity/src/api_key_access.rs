@@ -15,6 +15,7 @@ use rowhouse_types::{Grants, KeyId, Permission, RoleKey, TenantId};
 use crate::api_key_secret::{ApiKeyHash, KeyMode, hash_of};
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::limit::LimitedRoute;
 use crate::remembered::Remembered;
 use crate::session::Device;
 
@@ -63,21 +64,30 @@ impl Identity {
     /// What a key opens. A refusal is recorded with the device.
     ///
     /// # Errors
-    /// [`IdentityError::InvalidKey`], whatever is wrong with it.
+    /// [`IdentityError::InvalidKey`], whatever is wrong with it; [`IdentityError::TooManyAttempts`] in
+    /// its place for an address that brings too many bad keys.
     pub async fn verify_api_key(
         &self,
         text: &str,
-        device: impl FnOnce() -> Device,
+        device: impl Fn() -> Device,
     ) -> Result<Arc<KeyAccess>, IdentityError> {
-        let hash = hash_of(text, self.key_mode()).ok_or(IdentityError::InvalidKey)?;
-        let found = self.key_caches.keys.get_or_read(hash, self.read_key(hash, device)).await?;
-        found.filter(|key| key.is_good()).ok_or(IdentityError::InvalidKey)
+        let found = match hash_of(text, self.key_mode()) {
+            Some(hash) => self.key_caches.keys.get_or_read(hash, self.read_key(hash, &device)).await?,
+            None => None,
+        };
+        match found.filter(|key| key.is_good()) {
+            Some(key) => Ok(key),
+            None => {
+                self.count_attempt(LimitedRoute::API_KEY, None, &device()).await?;
+                Err(IdentityError::InvalidKey)
+            }
+        }
     }
 
     async fn read_key(
         &self,
         hash: ApiKeyHash,
-        device: impl FnOnce() -> Device,
+        device: impl Fn() -> Device,
     ) -> Result<Option<Arc<KeyAccess>>, IdentityError> {
         const FIND: &str = "
             select tenant_id, id, role, permissions,

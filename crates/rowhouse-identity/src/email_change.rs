@@ -20,7 +20,7 @@ impl Identity {
     /// tells so.
     ///
     /// # Errors
-    /// [`IdentityError::WrongPassword`].
+    /// [`IdentityError::WrongPassword`]; [`IdentityError::TooManyAttempts`].
     pub async fn ask_to_change_email(
         &self,
         claims: &Claims,

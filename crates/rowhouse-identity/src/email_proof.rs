@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
+use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
 use crate::mail_link::{Asking, link_follow, links_forget};
 use crate::session::Device;
@@ -39,8 +40,13 @@ impl Identity {
     }
 
     /// Sends the mail of [`Identity::ask_to_verify`] once more.
-    pub async fn resend_verification(&self, claims: &Claims) -> Result<(), IdentityError> {
+    ///
+    /// # Errors
+    /// [`IdentityError::TooManyAttempts`].
+    pub async fn resend_verification(&self, claims: &Claims, device: &Device) -> Result<(), IdentityError> {
         let mut connection = self.control("prove an address").await?;
+        let user = claims.user.to_string();
+        self.count(&connection, &self.attempt_by(LimitedRoute::RESEND_VERIFICATION, &user, device)).await?;
         connection.begin().await?;
         self.ask_to_verify(&connection, claims.user).await?;
         connection.commit().await?;
@@ -53,13 +59,14 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidLink`]; [`IdentityError::EmailTaken`] if the new address has got an
-    /// account meanwhile.
+    /// account meanwhile; [`IdentityError::TooManyAttempts`].
     pub async fn verify_email(
         &self,
         token: &SecretString,
         by: &Actor,
         device: Device,
     ) -> Result<EmailProved, IdentityError> {
+        self.count_attempt(LimitedRoute::VERIFY_EMAIL, None, &device).await?;
         let outcome = self.prove(token, by, &device).await;
         let (kind, user) = match &outcome {
             Ok((LinkPurpose::ChangeEmail, proved)) => (SecurityEventKind::EmailChanged, Some(proved.user)),

@@ -53,6 +53,24 @@ pub enum IdentityError {
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
+    /// The address, or the account, was tried too often.
+    #[error("too many attempts; wait {retry_after_seconds} seconds")]
+    TooManyAttempts {
+        /// When it may be tried again.
+        retry_after_seconds: u32,
+    },
+    /// The account has a second factor, and none was shown.
+    #[error("a second factor is needed")]
+    MfaRequired,
+    /// The code of the second factor is wrong, too old, or was used before.
+    #[error("the code is wrong or was used before")]
+    WrongCode,
+    /// There is a second factor already.
+    #[error("there is a second factor already")]
+    FactorExists,
+    /// There is no operator with this address.
+    #[error("there is no operator with this address")]
+    UnknownOperator,
     /// A name of a person cannot be taken.
     #[error("the {field} cannot be taken")]
     Name {
@@ -68,6 +86,15 @@ pub enum IdentityError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+fn gone(message: &'static str) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, message)
+}
+
+/// One field that cannot be taken.
+fn invalid(field: &'static str, code: &'static str, message: &str) -> ApiError {
+    ApiError::validation(vec![FieldError::new(field, code, message)])
 }
 
 impl From<IdentityError> for ApiError {
@@ -87,24 +114,17 @@ impl From<IdentityError> for ApiError {
                 ApiError::conflict("This e-mail address has an account already. Sign in instead.")
                     .with_details(vec![FieldError::new("email", "taken", "has an account already")])
             }
-            IdentityError::InvalidInvitation => {
-                ApiError::new(ErrorCode::NotFound, "This invitation is not valid any more. Ask for a new one.")
-            }
+            IdentityError::InvalidInvitation => gone("This invitation is not valid any more. Ask for a new one."),
             IdentityError::Role => {
-                let message = "is no role of this organisation that allows no more than your own";
-                ApiError::validation(vec![FieldError::new("role", "not_allowed", message)])
+                invalid("role", "not_allowed", "is no role of this organisation that allows no more than your own")
             }
             IdentityError::Unproved => ApiError::permission_denied(
                 "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.",
             ),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
-            IdentityError::InvalidLink => {
-                ApiError::new(ErrorCode::NotFound, "This link is not valid any more. Ask for a new one.")
-            }
-            IdentityError::WrongPassword => {
-                ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
-            }
+            IdentityError::InvalidLink => gone("This link is not valid any more. Ask for a new one."),
+            IdentityError::WrongPassword => invalid("current_password", "wrong", "is wrong"),
             IdentityError::NotFound => ApiError::not_found(),
             IdentityError::InvalidKey => ApiError::unauthenticated(
                 "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
@@ -112,18 +132,30 @@ impl From<IdentityError> for ApiError {
             IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
                 "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
             )),
-            IdentityError::UnknownRole => {
-                ApiError::validation(vec![FieldError::new("role", "not_allowed", "is no role of this app")])
-            }
+            IdentityError::UnknownRole => invalid("role", "not_allowed", "is no role of this app"),
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
             }
+            IdentityError::TooManyAttempts { retry_after_seconds } => ApiError::new(
+                ErrorCode::RateLimited,
+                "Too many attempts. Wait as long as Retry-After says, then try again.",
+            )
+            .retry_after(retry_after_seconds),
+            IdentityError::MfaRequired => ApiError::new(
+                ErrorCode::MfaRequired,
+                "Send the code of your authenticator app, or a recovery code, too.",
+            ),
+            IdentityError::WrongCode => {
+                ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
+            }
+            IdentityError::FactorExists => ApiError::conflict("There is a second factor already. Disable it first."),
+            IdentityError::UnknownOperator => gone("There is no operator with this address."),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
-                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
+                invalid(field, "invalid", message)
             }
             IdentityError::Password(fault @ PasswordError::Length) => {
-                ApiError::validation(vec![FieldError::new("password", "invalid", fault.to_string())])
+                invalid("password", "invalid", &fault.to_string())
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
@@ -154,6 +186,11 @@ mod tests {
             (IdentityError::UnknownRole, 422),
             (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
+            (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
+            (IdentityError::MfaRequired, 403),
+            (IdentityError::WrongCode, 401),
+            (IdentityError::FactorExists, 409),
+            (IdentityError::UnknownOperator, 404),
             (IdentityError::Name { field: "first_name" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
@@ -164,7 +201,7 @@ mod tests {
             let text = error.to_string();
             let shown = ApiError::from(error);
             assert_eq!(shown.code.status(), status, "{text}");
-            assert_eq!(shown.retry_after_seconds.is_some(), status == 503, "{text}");
+            assert_eq!(shown.retry_after_seconds.is_some(), matches!(status, 429 | 503), "{text}");
         }
     }
 }

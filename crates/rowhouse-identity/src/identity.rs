@@ -21,8 +21,10 @@ use crate::access::{Access, AccessCaches, Roles};
 use crate::api_key_access::ApiKeyCaches;
 use crate::error::IdentityError;
 use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
+use crate::limit::LimitSettings;
 use crate::password;
 use crate::refresh_token::RefreshKeys;
+use crate::second_factor::FactorKeys;
 
 /// Verified tokens that are remembered.
 const TOKENS_MAX: u64 = 100_000;
@@ -44,6 +46,12 @@ pub struct IdentitySettings {
     pub session_days_max: i32,
     /// Whether this is for development: API keys are made and taken as `rh_test_`.
     pub development: bool,
+    /// How often the sensitive routes may be tried.
+    pub limits: LimitSettings,
+    /// What authenticator apps call the service.
+    pub service_name: String,
+    /// Whether every operator must have a second factor.
+    pub operator_mfa: bool,
 }
 
 impl Default for IdentitySettings {
@@ -55,6 +63,9 @@ impl Default for IdentitySettings {
             session_days: 30,
             session_days_max: 90,
             development: false,
+            limits: LimitSettings::default(),
+            service_name: "Rowhouse".into(),
+            operator_mfa: true,
         }
     }
 }
@@ -70,6 +81,8 @@ pub struct Identity {
     pub(crate) invitation_signer: Signer,
     pub(crate) link_signer: Signer,
     pub(crate) mailer: Option<Mailer>,
+    pub(crate) attempt_signer: Signer,
+    pub(crate) factor_keys: FactorKeys,
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
     pub(crate) roles: ArcSwap<Roles>,
@@ -106,6 +119,8 @@ impl Identity {
             invitation_signer: master.signer("invitation"),
             link_signer: master.signer("mail link"),
             mailer: None,
+            attempt_signer: master.signer("attempt"),
+            factor_keys: FactorKeys::new(&master),
             caches: AccessCaches::new(),
             key_caches: ApiKeyCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),

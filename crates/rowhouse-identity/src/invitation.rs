@@ -18,9 +18,10 @@ use uuid::Uuid;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
+use crate::limit::{LimitedRoute, Target};
 use crate::member::membership_join;
 use crate::password::{hash_password, verify_password};
-use crate::session::{Device, Tokens};
+use crate::session::{Device, Opening, Tokens};
 use crate::user::{NewUser, user_create};
 
 const VALID_DAYS: i32 = 7;
@@ -52,6 +53,8 @@ pub struct AcceptInvitation {
     pub token: SecretString,
     /// A new person's password; the existing one of a person who has an account.
     pub password: SecretString,
+    /// A code of the second factor of a person who has one.
+    pub code: Option<SecretString>,
     /// A new person's first name.
     pub first_name: String,
     /// A new person's last name.
@@ -112,6 +115,8 @@ struct Account {
     user: UserId,
     password_hash: Option<String>,
     active: bool,
+    /// The second factor's sealed secret.
+    factor: Option<Vec<u8>>,
 }
 
 impl Identity {
@@ -153,29 +158,50 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidInvitation`] if it is unknown, used or expired;
-    /// [`IdentityError::WrongCredentials`] if the address has an account with another password.
+    /// [`IdentityError::WrongCredentials`] if the address has an account with another password;
+    /// [`IdentityError::MfaRequired`] and [`IdentityError::WrongCode`] as at a sign-in;
+    /// [`IdentityError::TooManyAttempts`].
     pub async fn accept_invitation(&self, accept: AcceptInvitation) -> Result<Accepted, IdentityError> {
-        let AcceptInvitation { token, password, first_name, last_name, device } = accept;
-        let open = self.open_invitation(&token).await?;
-        let user = match &open.account {
+        let AcceptInvitation { token, password, code, first_name, last_name, device } = accept;
+        let open = self.open_invitation(&token).await;
+        if matches!(open, Err(IdentityError::InvalidInvitation)) {
+            self.count_attempt(LimitedRoute::ACCEPT_INVITATION, None, &device).await?;
+        }
+        let open = open?;
+        let attempt = self.attempt_at(LimitedRoute::ACCEPT_INVITATION, open.email.as_str(), &device);
+        self.count(&self.control("accept an invitation").await?, &attempt).await?;
+        let (user, password_hash) = match &open.account {
             Some(account) => {
                 let hash = account.password_hash.clone().filter(|_| account.active);
-                if !verify_password(password, hash).await? {
+                if !verify_password(password, hash.clone()).await? {
                     self.record(SecurityEventKind::SignInFailed, Some(account.user), None, None, &device);
+                    self.attempt_failed(&attempt, Target::Address(&open.email, Some(account.user)), &device).await?;
                     return Err(IdentityError::WrongCredentials);
                 }
-                self.join(&open, Joining::Member(account.user)).await?
+                if let Some(sealed) = &account.factor {
+                    self.demand_code(LimitedRoute::MFA, account.user, sealed, code.as_ref(), &device).await?;
+                }
+                (self.join(&open, Joining::Member(account.user)).await?, hash)
             }
             None => {
                 let password_hash = Some(hash_password(password).await?);
                 let (email, email_verified) = (open.email.clone(), open.is_mailed);
-                let new = NewUser { email, password_hash, first_name, last_name, email_verified };
-                self.join(&open, Joining::New(new)).await?
+                let new =
+                    NewUser { email, password_hash: password_hash.clone(), first_name, last_name, email_verified };
+                (self.join(&open, Joining::New(new)).await?, password_hash)
             }
         };
         self.record(SecurityEventKind::InvitationAccepted, Some(user), Some(open.tenant), None, &device);
         let named = open.tenant.to_string();
-        let tokens = self.open_session(user, open.email.as_str(), Some(&named), &device).await?;
+        let opening = Opening {
+            user,
+            email: open.email.as_str(),
+            tenant: Some(&named),
+            password_hash: password_hash.as_deref(),
+            attempt: &attempt,
+            device: &device,
+        };
+        let tokens = self.open_session(&opening).await?;
         Ok(Accepted { tenant: open.tenant, user, tokens })
     }
 
@@ -201,10 +227,11 @@ impl Identity {
 
     async fn open_invitation(&self, token: &SecretString) -> Result<Open, IdentityError> {
         const FIND: &str = "
-            select i.email, i.role, u.id, u.password_hash, u.active
+            select i.email, i.role, u.id, u.password_hash, u.active, f.sealed_secret
             from control.invitations i
             join control.tenants t on t.id = i.tenant_id and t.status in ('active', 'suspended', 'provisioning')
             left join control.users u on u.email = i.email
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null
             where i.tenant_id = $1 and i.id = $2 and i.accepted_at is null and i.expires_at > now()";
         let offer = self.read_token(token.expose_secret()).ok_or(IdentityError::InvalidInvitation)?;
         let Offer { tenant, id, is_mailed } = offer;
@@ -215,6 +242,7 @@ impl Identity {
             user: UserId::from_uuid(user),
             password_hash: row.get(3),
             active: row.get(4),
+            factor: row.get(5),
         });
         Ok(Open { tenant, id, is_mailed, email, role: RoleKey::new(row.get::<_, String>(1)), account })
     }

@@ -9,6 +9,8 @@ use serde::Serialize;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::invitation::invitation_create;
+use crate::limit::LimitedRoute;
+use crate::session::Device;
 
 /// Somebody to be invited.
 #[derive(Debug)]
@@ -41,13 +43,14 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Role`] for one that nobody knows or that allows more than the inviter may;
     /// [`IdentityError::Unproved`] if the inviter's own address is not proved;
-    /// [`IdentityError::AlreadyMember`].
+    /// [`IdentityError::AlreadyMember`]; [`IdentityError::TooManyAttempts`].
     pub async fn invite(
         &self,
         invite: Invite,
         inviter: UserId,
         held: &Grants,
         by: &Actor,
+        device: &Device,
     ) -> Result<InvitationOut, IdentityError> {
         const END: &str = "
             delete from control.invitations where tenant_id = $1 and email = $2 and accepted_at is null";
@@ -56,6 +59,7 @@ impl Identity {
         given.ok_or(IdentityError::Role)?;
         let id = InvitationId::generate();
         let mut connection = self.control("invite somebody").await?;
+        self.count(&connection, &self.attempt_by(LimitedRoute::INVITE, &inviter.to_string(), device)).await?;
         connection.begin().await?;
         check_invite(&connection, tenant, inviter, &email).await?;
         connection.query(END, params![tenant, email.as_str()]).await?;

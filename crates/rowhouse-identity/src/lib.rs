@@ -14,7 +14,9 @@ mod identity;
 mod invitation;
 mod invite;
 mod keys;
+mod limit;
 mod link_token;
+mod lock_mail;
 mod magic_link;
 mod mail_link;
 mod member;
@@ -22,11 +24,14 @@ mod operator;
 mod password;
 mod password_change;
 mod password_reset;
+mod recovery_code;
 mod refresh;
 mod refresh_token;
 mod remembered;
+mod second_factor;
 mod session;
 mod session_list;
+mod totp;
 mod user;
 
 pub use access::Access;
@@ -39,10 +44,13 @@ pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, Invite};
 pub use keys::{Claims, Org};
+pub use limit::{LimitSettings, LimitedRoute};
+pub use magic_link::LinkSignIn;
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use remembered::Remembered;
+pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
@@ -54,5 +62,7 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
     ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
+    ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
+    ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
     ("identity_0009_clerk", include_str!("../migrations/0009_clerk.sql")),
 ];

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::limit::{Attempt, LimitedRoute, Target};
 use crate::password::{hash_password, verify_password};
-use crate::session::Device;
+use crate::session::{Account, Device};
 
 /// Seconds an operator's token, and with it the session, is good for.
 const TOKEN_SECONDS: i64 = 60 * 60;
@@ -71,14 +72,18 @@ pub struct OperatorClaims {
     pub session: SessionId,
     /// What they may do now.
     pub role: OperatorRole,
+    /// They may do nothing but set up a second factor: they must have one, and have not shown it
+    /// in this session.
+    pub mfa_missing: bool,
 }
 
 /// Without the address: debug output ends up in logs.
 impl fmt::Debug for OperatorClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operator, email: _, session, role } = self;
+        let Self { operator, email: _, session, role, mfa_missing } = self;
         let mut shown = f.debug_struct("OperatorClaims");
-        shown.field("operator", operator).field("session", session).field("role", role).finish_non_exhaustive()
+        shown.field("operator", operator).field("session", session).field("role", role);
+        shown.field("mfa_missing", mfa_missing).finish_non_exhaustive()
     }
 }
 
@@ -88,6 +93,8 @@ pub struct OperatorTokens {
     pub access_token: String,
     /// Seconds it is good for.
     pub expires_in: i64,
+    /// It is good for nothing but setting up a second factor, and then for everything.
+    pub mfa_missing: bool,
 }
 
 /// Without the secret: debug output ends up in logs.
@@ -138,31 +145,58 @@ impl Identity {
     /// Signs an operator in.
     ///
     /// # Errors
-    /// [`IdentityError::WrongCredentials`], whatever is wrong, after the same time.
+    /// [`IdentityError::WrongCredentials`], whatever is wrong, after the same time;
+    /// [`IdentityError::MfaRequired`] and [`IdentityError::WrongCode`] only to who has given the
+    /// right password; [`IdentityError::TooManyAttempts`].
     pub async fn sign_in_operator(
         &self,
         email: &EmailAddress,
         password: &SecretString,
+        code: Option<&SecretString>,
         device: Device,
     ) -> Result<OperatorTokens, IdentityError> {
-        const FIND: &str = "select id, password_hash from control.operators where email = $1 and active";
         const INSERT: &str = "
-            insert into control.operator_sessions (id, operator_id, ip, user_agent, expires_at)
-            values ($1, $2, $3, $4, now() + make_interval(secs => $5::bigint::float8))";
-        let row = self.control("sign in an operator").await?.query_opt(FIND, params![email.as_str()]).await?;
-        let (id, hash) = row.map_or((None, None), |row| (Some(UserId::from_uuid(row.get(0))), Some(row.get(1))));
+            with operator as (select id from control.operators where id = $2 and active for share)
+            insert into control.operator_sessions (id, operator_id, ip, user_agent, expires_at, mfa_at)
+            select $1, id, $3::text, $4::text, now() + make_interval(secs => $5::bigint::float8),
+                   case when $6 then now() end
+            from operator returning 1";
+        let attempt = self.attempt_at(LimitedRoute::OPERATOR_SIGN_IN, email.as_str(), &device);
+        let Account { id, hash, factor } = self.find_operator(email, &attempt).await?;
         let fits = verify_password(password.clone(), hash).await?;
         let Some(id) = id.filter(|_| fits) else {
             self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, &device);
+            self.attempt_failed(&attempt, Target::Address(email, id), &device).await?;
             return Err(IdentityError::WrongCredentials);
         };
+        if let Some(sealed) = &factor {
+            self.demand_code(LimitedRoute::OPERATOR_MFA, id, sealed, code, &device).await?;
+        }
         let session = SessionId::generate();
         let ip = device.ip.map(|ip| ip.to_string());
-        let values = params![session, id, ip.as_deref(), device.user_agent.as_deref(), TOKEN_SECONDS];
-        self.control("sign in an operator").await?.query(INSERT, values).await?;
+        let values = params![session, id, ip.as_deref(), device.user_agent.as_deref(), TOKEN_SECONDS, factor.is_some()];
+        let connection = self.control("sign in an operator").await?;
+        connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
+        Self::attempt_succeeded(&connection, &attempt).await?;
+        drop(connection);
         self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
         let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
-        Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS })
+        let mfa_missing = factor.is_none() && self.settings.operator_mfa;
+        Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS, mfa_missing })
+    }
+
+    /// Counts the attempt, and finds the operator with the address.
+    async fn find_operator(&self, email: &EmailAddress, attempt: &Attempt) -> Result<Account, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, o.id, o.password_hash, f.sealed_secret
+            from attempt left join control.operators o on o.email = $1 and o.active
+            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null";
+        let limits = &self.settings.limits;
+        let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
+        let values = params![email.as_str(), guarded, account, network, limits.attempts_max, limits.window_seconds];
+        let row = self.control("sign in an operator").await?.query_opt(FIND, values).await?;
+        Account::admitted(&row.ok_or(IdentityError::WrongCredentials)?)
     }
 
     /// Verifies an operator's token, that its session is alive and that the operator is active.
@@ -172,14 +206,22 @@ impl Identity {
     pub async fn verify_operator_token(&self, token: &str) -> Result<Arc<OperatorClaims>, IdentityError> {
         // Asked every time: operators are few, and what they may do is much.
         const ALIVE: &str = "
-            select o.role from control.operator_sessions s join control.operators o on o.id = s.operator_id
+            select o.role, s.mfa_at is not null, f.holder is not null
+            from control.operator_sessions s join control.operators o on o.id = s.operator_id
+            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null
             where s.id = $1 and o.id = $2 and s.revoked_at is null and s.expires_at > now() and o.active";
         let verified = self.keys.verify_operator(token)?;
         let connection = self.control("check an operator").await?;
         let row = connection.query_opt(ALIVE, params![verified.session, verified.operator]).await?;
-        let role = OperatorRole::from_word(row.ok_or(IdentityError::InvalidToken)?.get(0));
-        let (operator, email, session) = (verified.operator, verified.email, verified.session);
-        Ok(Arc::new(OperatorClaims { operator, email, session, role }))
+        let row = row.ok_or(IdentityError::InvalidToken)?;
+        let (has_shown, has_factor): (bool, bool) = (row.get(1), row.get(2));
+        Ok(Arc::new(OperatorClaims {
+            operator: verified.operator,
+            email: verified.email,
+            session: verified.session,
+            role: OperatorRole::from_word(row.get(0)),
+            mfa_missing: !has_shown && (has_factor || self.settings.operator_mfa),
+        }))
     }
 
     /// Ends an operator's session.

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
+use crate::limit::{LimitedRoute, Target};
 use crate::link_token::LinkPurpose;
 use crate::mail_link::links_forget;
 use crate::password::{hash_password, verify_password};
@@ -18,7 +19,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::WrongPassword`] if the old one is wrong, or there is none: then one is
-    /// chosen by [`Identity::forgot_password`].
+    /// chosen by [`Identity::forgot_password`]; [`IdentityError::TooManyAttempts`].
     pub async fn change_password(
         &self,
         claims: &Claims,
@@ -57,12 +58,19 @@ impl Identity {
         device: &Device,
     ) -> Result<String, IdentityError> {
         const FIND: &str = "select password_hash from control.users where id = $1 and active";
-        let row = self.control("check a password").await?.query_opt(FIND, params![user]).await?;
-        let hash: Option<String> = row.and_then(|row| row.get(0));
+        let attempt = self.attempt_by(LimitedRoute::PASSWORD_CHECK, &user.to_string(), device);
+        let hash: Option<String> = {
+            let connection = self.control("check a password").await?;
+            self.count(&connection, &attempt).await?;
+            connection.query_opt(FIND, params![user]).await?.and_then(|row| row.get(0))
+        };
         let fits = verify_password(password, hash.clone()).await?;
-        hash.filter(|_| fits).ok_or_else(|| {
+        let Some(hash) = hash.filter(|_| fits) else {
             self.record(SecurityEventKind::PasswordCheckFailed, Some(user), None, None, device);
-            IdentityError::WrongPassword
-        })
+            self.attempt_failed(&attempt, Target::Holder(user), device).await?;
+            return Err(IdentityError::WrongPassword);
+        };
+        Self::attempt_succeeded(&self.control("check a password").await?, &attempt).await?;
+        Ok(hash)
     }
 }

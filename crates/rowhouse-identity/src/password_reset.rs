@@ -7,16 +7,22 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
 use crate::mail_link::{Asking, link_follow, link_is_open, links_forget};
 use crate::password::{check_password, hash_password};
+use crate::second_factor;
 use crate::session::{Device, sessions_end};
 
 impl Identity {
     /// Sends a link for a new password to an address, if it has an account. Takes as long, and
     /// gives nothing, either way.
+    ///
+    /// # Errors
+    /// [`IdentityError::TooManyAttempts`].
     pub async fn forgot_password(&self, email: &EmailAddress, device: Device) -> Result<(), IdentityError> {
         let mut connection = self.control("ask for a new password").await?;
+        self.count(&connection, &self.attempt_at(LimitedRoute::FORGOT_PASSWORD, email.as_str(), &device)).await?;
         connection.begin().await?;
         let user = self.ask_for_link(&connection, LinkPurpose::ResetPassword, email, Asking::Whoever).await?;
         connection.commit().await?;
@@ -30,7 +36,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidLink`]; [`IdentityError::Password`] if the password cannot be taken,
-    /// and the link stays good.
+    /// and the link stays good; [`IdentityError::TooManyAttempts`].
     pub async fn reset_password(
         &self,
         token: &SecretString,
@@ -39,6 +45,7 @@ impl Identity {
         device: Device,
     ) -> Result<(), IdentityError> {
         check_password(password.expose_secret())?;
+        self.count_attempt(LimitedRoute::RESET_PASSWORD, None, &device).await?;
         let outcome = self.reset_by_link(token, password, by, &device).await;
         match &outcome {
             Ok(user) => self.record(SecurityEventKind::PasswordReset, Some(*user), None, None, &device),
@@ -63,7 +70,10 @@ impl Identity {
         let hash = hash_password(password).await?;
         let mut connection = self.control("choose a new password").await?;
         connection.begin().await?;
-        let (user, ended) = put_password(&connection, &token, &hash).await?;
+        let Reset { user, email, ended } = put_password(&connection, &token, &hash).await?;
+        // Who was locked out by failing passwords has proved who they are.
+        let sign_in = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), device);
+        Self::attempt_succeeded(&connection, &sign_in).await?;
         self.tell_password_changed(&connection, user, device).await?;
         by.clone().become_user(user).did("reset_password").on("user", user).write(&connection).await?;
         connection.commit().await?;
@@ -73,18 +83,27 @@ impl Identity {
     }
 }
 
+/// A password that was put in place.
+struct Reset {
+    user: UserId,
+    email: EmailAddress,
+    ended: Vec<SessionId>,
+}
+
 /// Puts the password in place of the old one, and ends whatever else could open the account.
-async fn put_password(
-    connection: &SystemConnection,
-    token: &LinkToken,
-    hash: &str,
-) -> Result<(UserId, Vec<SessionId>), IdentityError> {
-    // Whoever reads the address's mails has proved it.
+async fn put_password(connection: &SystemConnection, token: &LinkToken, hash: &str) -> Result<Reset, IdentityError> {
+    // Whoever reads the address's mails has proved it. If nobody had, a second factor is of whoever
+    // made the account, maybe with an address that is not theirs.
     const PUT: &str = "
-        update control.users set password_hash = $2, email_verified_at = coalesce(email_verified_at, now())
-        where id = $1";
+        with before as (select email_verified_at from control.users where id = $1 for update)
+        update control.users set password_hash = $2, email_verified_at = coalesce(before.email_verified_at, now())
+        from before where id = $1 returning before.email_verified_at is not null";
     let followed = link_follow(connection, token).await?;
-    connection.query(PUT, params![followed.user, hash]).await?;
+    let row = connection.query_opt(PUT, params![followed.user, hash]).await?;
+    if !row.is_some_and(|row| row.get(0)) {
+        second_factor::remove(connection, followed.user).await?;
+    }
     links_forget(connection, followed.user, LinkPurpose::ALL).await?;
-    Ok((followed.user, sessions_end(connection, followed.user, None).await?))
+    let ended = sessions_end(connection, followed.user, None).await?;
+    Ok(Reset { user: followed.user, email: followed.email, ended })
 }

@@ -9,6 +9,7 @@ use rowhouse_types::{TenantId, UserId};
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Org;
+use crate::limit::{LimitedRoute, admit};
 use crate::refresh_token::RefreshToken;
 use crate::session::{Device, Tokens};
 
@@ -20,18 +21,30 @@ impl Identity {
     /// same one. One that comes later has been stolen from somebody: the session ends for both.
     ///
     /// # Errors
-    /// [`IdentityError::InvalidToken`].
+    /// [`IdentityError::InvalidToken`]; [`IdentityError::TooManyAttempts`] for a session that is
+    /// refreshed too often, and for an address that brings too many bad tokens.
     pub async fn refresh(&self, token: &str, device: Device) -> Result<Tokens, IdentityError> {
-        let used = RefreshToken::read(&self.refresh_keys, token).ok_or(IdentityError::InvalidToken)?;
+        let outcome = match RefreshToken::read(&self.refresh_keys, token) {
+            Some(used) => self.exchange(&used, &device).await,
+            None => Err(IdentityError::InvalidToken),
+        };
+        if let Err(IdentityError::InvalidToken) = outcome {
+            self.count_attempt(LimitedRoute::REFRESH, None, &device).await?;
+        }
+        outcome
+    }
+
+    /// Exchanges a token that we made.
+    async fn exchange(&self, used: &RefreshToken, device: &Device) -> Result<Tokens, IdentityError> {
         let mut connection = self.control("refresh a session").await?;
         let next = used.next(&self.refresh_keys);
-        if let Some(row) = self.rotate(&connection, &used, &next).await? {
+        if let Some(row) = self.rotate(&connection, used, &next).await? {
             return self.tokens_of(&row, &next);
         }
-        if let Some(tokens) = self.replay(&connection, &used).await? {
+        if let Some(tokens) = self.replay(&connection, used).await? {
             return Ok(tokens);
         }
-        self.revoke_reused(&mut connection, &used, &device).await?;
+        self.revoke_reused(&mut connection, used, device).await?;
         Err(IdentityError::InvalidToken)
     }
 
@@ -45,23 +58,37 @@ impl Identity {
         // One statement: whoever is second with the same token finds another hash. A person who
         // has lost their place in the tenant goes on without one.
         const ROTATE: &str = "
-            with next as (
+            with attempt as materialized (select control.attempt($6, null, null, $7, $8) as wait_seconds), next as (
                 update control.sessions s
                 set token_hash = $3, rotated_at = (array_prepend(now(), s.rotated_at))[1:16], last_used_at = now(),
                     expires_at = least(now() + make_interval(days => $4), s.created_at + make_interval(days => $5))
-                where s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
+                where (select wait_seconds from attempt) is null
+                  and s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
                   and exists (select 1 from control.users u where u.id = s.user_id and u.active)
                 returning s.user_id, s.tenant_id
             ), seen as (
                 update control.users set last_seen_at = now() where id = (select user_id from next)
             )
-            select u.id, u.email, t.id, m.role, t.slug
-            from next join control.users u on u.id = next.user_id
+            select u.id, u.email, t.id, m.role, t.slug, attempt.wait_seconds
+            from attempt left join next on true left join control.users u on u.id = next.user_id
             left join control.memberships m on m.user_id = u.id and m.tenant_id = next.tenant_id and m.active
             left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')";
         let days = (self.settings.session_days, self.settings.session_days_max);
-        let values = params![used.session, used.hash(), next.hash(), days.0, days.1];
-        Ok(connection.query_opt(ROTATE, values).await?)
+        let (limits, session) = (&self.settings.limits, used.session.to_string());
+        let attempt = self.attempt_by(LimitedRoute::REFRESH, &session, &Device::default());
+        let values = params![
+            used.session,
+            used.hash(),
+            next.hash(),
+            days.0,
+            days.1,
+            attempt.guarded(),
+            limits.attempts_max,
+            limits.window_seconds
+        ];
+        let row = connection.query_opt(ROTATE, values).await?.ok_or(IdentityError::InvalidToken)?;
+        admit(row.get(5))?;
+        Ok(row.get::<_, Option<uuid::Uuid>>(0).is_some().then_some(row))
     }
 
     /// The newest token again, for one that was rotated a moment ago; none for any other.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
-use rowhouse_postgres::{SystemConnection, params};
+use rowhouse_postgres::{Row, SystemConnection, params};
 use rowhouse_types::{EmailAddress, SessionId, TenantId, UserId};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::{Claims, Org};
+use crate::limit::{Attempt, LimitedRoute, Target, admit};
 use crate::member::{MembershipOut, memberships_of};
 use crate::password::verify_password;
 use crate::refresh_token::RefreshToken;
@@ -33,6 +34,8 @@ pub struct SignIn {
     pub email: EmailAddress,
     /// The password.
     pub password: SecretString,
+    /// A code of the second factor, or a recovery code; for accounts that have one.
+    pub code: Option<SecretString>,
     /// Id or slug of the tenant to work in; the only one, or the one used last, if absent.
     pub tenant: Option<String>,
     /// Where from.
@@ -69,43 +72,142 @@ pub struct Me {
     pub memberships: Vec<MembershipOut>,
 }
 
+/// A session to be opened, for a person who has proved who they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) user: UserId,
+    pub(crate) email: &'a str,
+    /// Id or slug of the tenant to work in, if one is named.
+    pub(crate) tenant: Option<&'a str>,
+    /// Of the password that was checked: another by now opens nothing.
+    pub(crate) password_hash: Option<&'a str>,
+    /// What is forgiven by it ([`Identity::attempt_succeeded`]).
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) device: &'a Device,
+}
+
+/// A session that was opened.
+pub(crate) struct Opened {
+    pub(crate) tokens: Tokens,
+    pub(crate) tenant: Option<TenantId>,
+}
+
+/// Who may sign in with an address, if anybody may.
+pub(crate) struct Account {
+    pub(crate) id: Option<UserId>,
+    /// The password's.
+    pub(crate) hash: Option<String>,
+    /// The second factor's sealed secret.
+    pub(crate) factor: Option<Vec<u8>>,
+}
+
+impl Account {
+    /// That of a row that tells first how long the attempt has to wait.
+    pub(crate) fn admitted(row: &Row) -> Result<Self, IdentityError> {
+        admit(row.get(0))?;
+        let id = row.get::<_, Option<uuid::Uuid>>(1).map(UserId::from_uuid);
+        Ok(Self { id, hash: row.get(2), factor: row.get(3) })
+    }
+}
+
 impl Identity {
     /// Signs in by password.
     ///
     /// # Errors
     /// [`IdentityError::WrongCredentials`] whether the address or the password is wrong, after
-    /// the same time; [`IdentityError::NotAMember`] only to who has proved who they are.
+    /// the same time; [`IdentityError::NotAMember`] only to who has proved who they are;
+    /// [`IdentityError::MfaRequired`] and [`IdentityError::WrongCode`] only to who has given the
+    /// right password; [`IdentityError::TooManyAttempts`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Tokens, IdentityError> {
-        const FIND: &str = "select id, password_hash from control.users where email = $1 and active";
-        let SignIn { email, password, tenant, device } = sign_in;
-        let (user, hash) = {
-            let connection = self.control("sign in").await?;
-            let row = connection.query_opt(FIND, params![email.as_str()]).await?;
-            row.map_or((None, None), |row| (Some(UserId::from_uuid(row.get(0))), row.get::<_, Option<String>>(1)))
-        };
+        let SignIn { email, password, code, tenant, device } = sign_in;
+        let attempt = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), &device);
+        let Account { id: user, hash, factor } = self.find_account(&email, &attempt).await?;
         // No connection is held while the hash is computed.
-        let fits = verify_password(password, hash).await?;
+        let fits = verify_password(password, hash.clone()).await?;
         let Some(user) = user.filter(|_| fits) else {
             self.record(SecurityEventKind::SignInFailed, user, None, None, &device);
+            self.attempt_failed(&attempt, Target::Address(&email, user), &device).await?;
             return Err(IdentityError::WrongCredentials);
         };
-        self.open_session(user, email.as_str(), tenant.as_deref(), &device).await
+        if let Some(sealed) = factor {
+            self.demand_code(LimitedRoute::MFA, user, &sealed, code.as_ref(), &device).await?;
+        }
+        let opening = Opening {
+            user,
+            email: email.as_str(),
+            tenant: tenant.as_deref(),
+            password_hash: hash.as_deref(),
+            attempt: &attempt,
+            device: &device,
+        };
+        self.open_session(&opening).await
+    }
+
+    /// Counts the attempt, and finds who may sign in with the address.
+    async fn find_account(&self, email: &EmailAddress, attempt: &Attempt) -> Result<Account, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, u.id, u.password_hash, f.sealed_secret
+            from attempt left join control.users u on u.email = $1 and u.active
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null";
+        let limits = &self.settings.limits;
+        let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
+        let values = params![email.as_str(), guarded, account, network, limits.attempts_max, limits.window_seconds];
+        let row = self.control("sign in").await?.query_opt(FIND, values).await?;
+        let row = row.ok_or(IdentityError::WrongCredentials)?;
+        Account::admitted(&row)
+    }
+
+    /// A session for somebody whom this very request has made: who signed up.
+    pub async fn open_first_session(
+        &self,
+        user: UserId,
+        email: &EmailAddress,
+        tenant: TenantId,
+        device: &Device,
+    ) -> Result<Tokens, IdentityError> {
+        let named = tenant.to_string();
+        let tenant = Some(named.as_str());
+        let attempt = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), device);
+        let opening = Opening { user, email: email.as_str(), tenant, password_hash: None, attempt: &attempt, device };
+        self.open_session(&opening).await
     }
 
     /// Opens a session for a person who has proved who they are.
-    pub(crate) async fn open_session(
-        &self,
-        user: UserId,
-        email: &str,
-        tenant: Option<&str>,
-        device: &Device,
-    ) -> Result<Tokens, IdentityError> {
-        const INSERT: &str = "
-            with seen as (update control.users set last_seen_at = now() where id = $2)
-            insert into control.sessions (id, user_id, tenant_id, token_hash, ip, user_agent, expires_at)
-            values ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))";
+    ///
+    /// # Errors
+    /// [`IdentityError::NotAMember`]; [`IdentityError::WrongCredentials`] if what was proved holds
+    /// no more.
+    pub(crate) async fn open_session(&self, opening: &Opening<'_>) -> Result<Tokens, IdentityError> {
         let connection = self.control("open a session").await?;
-        let org = self.choose_or_report(&connection, user, tenant, None, device).await?;
+        let opened = self.open_session_on(&connection, opening).await?;
+        self.record(SecurityEventKind::SignIn, Some(opening.user), opened.tenant, None, opening.device);
+        Ok(opened.tokens)
+    }
+
+    /// The same in the caller's transaction, without the event.
+    pub(crate) async fn open_session_on(
+        &self,
+        connection: &SystemConnection,
+        opening: &Opening<'_>,
+    ) -> Result<Opened, IdentityError> {
+        // The person's row is changed, not only read: of a reset at the same moment one waits for the
+        // other. So either the password is seen to be another, or the reset sees this session and ends it.
+        const INSERT: &str = "
+            with person as (
+                update control.users set last_seen_at = now()
+                where id = $2 and active and ($9::text is null or password_hash = $9) returning id
+            ), forgiven as (
+                insert into control.attempts (subject, counted, window_ends_at, known_until)
+                select $8, 0, now(), now() + interval '90 days' from person where $8::text is not null
+                on conflict (subject) do update
+                set failures = 0, blocked_until = null, known_until = excluded.known_until
+            )
+            insert into control.sessions (id, user_id, tenant_id, token_hash, ip, user_agent, expires_at)
+            select $1, id, $3::uuid, $4::bytea, $5::text, $6::text, now() + make_interval(days => $7) from person
+            returning 1";
+        let Opening { user, email, tenant, password_hash, attempt, device } = *opening;
+        let org = self.choose_or_report(connection, user, tenant, None, device).await?;
         let refresh = RefreshToken::generate(&self.refresh_keys, SessionId::generate());
         let ip = device.ip.map(|ip| ip.to_string());
         let tenant = org.as_ref().map(|org| org.id);
@@ -116,11 +218,12 @@ impl Identity {
             refresh.hash(),
             ip.as_deref(),
             device.user_agent.as_deref(),
-            self.settings.session_days.min(self.settings.session_days_max)
+            self.settings.session_days.min(self.settings.session_days_max),
+            attempt.guarded(),
+            password_hash
         ];
-        connection.query(INSERT, values).await?;
-        self.record(SecurityEventKind::SignIn, Some(user), tenant, None, device);
-        self.tokens_for(user, email, &refresh, org)
+        connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
+        Ok(Opened { tokens: self.tokens_for(user, email, &refresh, org)?, tenant })
     }
 
     pub(crate) fn tokens_for(

@@ -55,6 +55,8 @@ pub struct UserOut {
     pub phone: Option<String>,
     /// What the app keeps about them.
     pub metadata: serde_json::Value,
+    /// Whether signing in takes a second factor.
+    pub mfa_enabled: bool,
     /// Since when they have an account.
     pub created_at: DateTime<Utc>,
 }
@@ -116,8 +118,9 @@ pub async fn user_find_by_email(
 
 pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Result<Option<UserOut>, IdentityError> {
     const GET: &str = "
-        select id, email, first_name, last_name, email_verified_at, avatar_url, phone, metadata, created_at
-        from control.users where id = $1 and active";
+        select id, email, first_name, last_name, email_verified_at, avatar_url, phone, metadata, created_at,
+               exists (select 1 from control.second_factors f where f.holder = u.id and f.confirmed_at is not null)
+        from control.users u where id = $1 and active";
     let row = connection.query_opt(GET, params![id]).await?;
     Ok(row.map(|row| UserOut {
         id: UserId::from_uuid(row.get(0)),
@@ -130,5 +133,6 @@ pub(crate) async fn user_get(connection: &SystemConnection, id: UserId) -> Resul
         phone: row.get(6),
         metadata: row.get(7),
         created_at: row.get(8),
+        mfa_enabled: row.get(9),
     }))
 }

@@ -88,6 +88,13 @@ pub enum Message {
         /// To a new password, if the person may choose one.
         link: Option<Link>,
     },
+    /// Too many wrong codes of the second factor, by somebody who has shown the first.
+    SecondFactorLocked {
+        /// The last attempt.
+        deed: Deed,
+        /// For how long.
+        locked_for: Duration,
+    },
 }
 
 /// What kind of message a mail is: the name of its templates, and all that is kept of it.
@@ -111,6 +118,8 @@ pub enum MailKind {
     RefreshTokenReused,
     /// [`Message::AccountLocked`]
     AccountLocked,
+    /// [`Message::SecondFactorLocked`]
+    SecondFactorLocked,
 }
 
 impl MailKind {
@@ -125,6 +134,7 @@ impl MailKind {
         Self::NewSignIn,
         Self::RefreshTokenReused,
         Self::AccountLocked,
+        Self::SecondFactorLocked,
     ];
 
     /// Its stable name.
@@ -139,6 +149,7 @@ impl MailKind {
             Self::NewSignIn => "new_sign_in",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountLocked => "account_locked",
+            Self::SecondFactorLocked => "second_factor_locked",
         }
     }
 }
@@ -156,6 +167,7 @@ impl Message {
             Self::NewSignIn { .. } => MailKind::NewSignIn,
             Self::RefreshTokenReused { .. } => MailKind::RefreshTokenReused,
             Self::AccountLocked { .. } => MailKind::AccountLocked,
+            Self::SecondFactorLocked { .. } => MailKind::SecondFactorLocked,
         }
     }
 
@@ -169,7 +181,8 @@ impl Message {
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
             | Self::NewSignIn { .. }
-            | Self::RefreshTokenReused { .. } => None,
+            | Self::RefreshTokenReused { .. }
+            | Self::SecondFactorLocked { .. } => None,
         }
     }
 
@@ -179,7 +192,8 @@ impl Message {
             | Self::PasswordChanged { deed }
             | Self::NewSignIn { deed }
             | Self::RefreshTokenReused { deed }
-            | Self::AccountLocked { deed, .. } => Some(deed),
+            | Self::AccountLocked { deed, .. }
+            | Self::SecondFactorLocked { deed, .. } => Some(deed),
             Self::VerifyEmail { .. }
             | Self::ResetPassword { .. }
             | Self::MagicLink { .. }
@@ -194,7 +208,7 @@ impl Message {
             | Self::ResetPassword { valid_for, .. }
             | Self::MagicLink { valid_for, .. }
             | Self::Invitation { valid_for, .. } => Some(*valid_for),
-            Self::AccountLocked { locked_for, .. } => Some(*locked_for),
+            Self::AccountLocked { locked_for, .. } | Self::SecondFactorLocked { locked_for, .. } => Some(*locked_for),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
             | Self::NewSignIn { .. }
@@ -213,7 +227,8 @@ impl Message {
             | Self::PasswordChanged { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
-            | Self::AccountLocked { .. } => NEWS_LASTS,
+            | Self::AccountLocked { .. }
+            | Self::SecondFactorLocked { .. } => NEWS_LASTS,
         }
     }
 }

@@ -39,6 +39,7 @@ pub fn samples() -> Vec<Mail> {
         Message::RefreshTokenReused { deed: full() },
         Message::AccountLocked { deed: deed(None, None), locked_for: HOUR / 4, link: None },
         Message::AccountLocked { deed: full(), locked_for: HOUR / 4, link: Some(link()) },
+        Message::SecondFactorLocked { deed: full(), locked_for: HOUR / 4 },
     ];
     messages.into_iter().map(sample).collect()
 }

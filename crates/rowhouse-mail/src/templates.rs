@@ -55,6 +55,8 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/refresh_token_reused.txt",
     "en/account_locked.html",
     "en/account_locked.txt",
+    "en/second_factor_locked.html",
+    "en/second_factor_locked.txt",
 ];
 
 /// Templates that cannot be used.

@@ -77,8 +77,9 @@ impl RoleNames {
 pub struct PoolLimits {
     /// Connections of the service role to one database.
     pub service_connections_max: usize,
-    /// Of these, how many quick requests share; at most half of them. About as many as the server
-    /// has cores keep it busy, and the fewer they are, the less often it sleeps and is woken.
+    /// Of these, how many quick requests that read share, and as many those that write; at most
+    /// half of them and a quarter. About as many as the server has cores keep it busy, and the
+    /// fewer they are, the less often it sleeps and is woken.
     pub lanes_max: usize,
     /// Connections of the owner role to one database.
     pub owner_connections_max: usize,

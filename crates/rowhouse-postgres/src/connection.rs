@@ -2,6 +2,7 @@
 //! only way to it.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -22,6 +23,7 @@ use crate::wire::Wire;
 pub(crate) struct Connection {
     way: Way,
     pub(crate) pipelining: bool,
+    commits_at_once: AtomicBool,
 }
 
 /// How a connection speaks to its server.
@@ -110,6 +112,16 @@ impl Connection {
         }
     }
 
+    /// Whether the last transaction that told so was done before its commit was on the disk
+    /// (`synchronous_commit = off`).
+    pub(crate) fn commits_at_once(&self) -> bool {
+        self.commits_at_once.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_commits_at_once(&self, at_once: bool) {
+        self.commits_at_once.store(at_once, Ordering::Relaxed);
+    }
+
     /// Has nobody use it any more.
     pub(crate) fn give_up(&self) {
         match &self.way {
@@ -187,7 +199,7 @@ impl Connector {
                 prepared: max.map(|max| Mutex::new(LruCache::new(max))),
             },
         };
-        Ok(Connection { way, pipelining: self.pipelining })
+        Ok(Connection { way, pipelining: self.pipelining, commits_at_once: AtomicBool::new(false) })
     }
 }
 

@@ -2,7 +2,6 @@
 //! never per tenant, with a fair bound per tenant.
 
 use std::collections::HashMap;
-use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,17 +15,13 @@ use crate::authority::{Authorities, Location, SystemScope, TenantContext};
 use crate::cluster::{ClusterSettings, ConnectAs, HOME_CLUSTER};
 use crate::connection::Connector;
 use crate::error::{DatabaseError, DatabaseResult};
-use crate::lanes::{Boarding, Lanes};
-use crate::row::Row;
+use crate::lanes::Lanes;
+use crate::quick::{Access, SlowStatements};
 use crate::system::SystemConnection;
-use crate::tenant::{Setting, Statement, TenantConnection};
+use crate::tenant::{Setting, TenantConnection};
 
 /// How often idle connections are looked for.
 const REAP_INTERVAL: Duration = Duration::from_secs(15);
-/// Statements that are remembered as too slow for a lane.
-const SLOW_MAX: u64 = 10_000;
-/// For so long.
-const SLOW_REMEMBERED: Duration = Duration::from_secs(60);
 /// Tenants whose bound is remembered; a forgotten one starts afresh.
 const TENANT_BOUNDS_MAX: u64 = 100_000;
 
@@ -39,20 +34,31 @@ struct PoolKey {
 
 /// A pool and what of its connections is shared.
 #[derive(Clone)]
-struct Entry {
+pub(crate) struct Entry {
     pool: Pool<Connector>,
-    lanes: Arc<Lanes>,
+    reads: Arc<Lanes>,
+    /// Used while commits do not wait for the disk: one by one they would take longer than the
+    /// commits of many connections, which the server brings to the disk together.
+    pub(crate) writes: Arc<Lanes>,
 }
 
 impl Entry {
     /// Whether a connection can be had without waiting for another's end.
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         let status = self.pool.status();
         status.available > 0 || status.size < status.max_size
     }
 
+    pub(crate) fn lanes(&self, access: Access) -> &Lanes {
+        match access {
+            Access::Read => &self.reads,
+            Access::Write => &self.writes,
+        }
+    }
+
     fn close(&self) {
-        self.lanes.close();
+        self.reads.close();
+        self.writes.close();
         self.pool.close();
     }
 }
@@ -61,8 +67,7 @@ impl Entry {
 pub struct Databases {
     clusters: RwLock<HashMap<Arc<str>, Arc<ClusterSettings>>>,
     pools: Mutex<LruCache<PoolKey, Entry>>,
-    /// Statements that were too slow for a lane, for a while: hashes of tenant and text.
-    slow: moka::sync::Cache<u64, ()>,
+    pub(crate) slow: SlowStatements,
     tenants: moka::sync::Cache<TenantId, Arc<Semaphore>>,
 }
 
@@ -78,7 +83,7 @@ impl Databases {
                 .max_capacity(TENANT_BOUNDS_MAX)
                 .time_to_idle(Duration::from_secs(300))
                 .build(),
-            slow: moka::sync::Cache::builder().max_capacity(SLOW_MAX).time_to_live(SLOW_REMEMBERED).build(),
+            slow: SlowStatements::new(),
         });
         tokio::spawn(reap(Arc::downgrade(&databases)));
         (databases, Authorities::new())
@@ -89,7 +94,7 @@ impl Databases {
         self.cluster(HOME_CLUSTER).expect("the home cluster is always there")
     }
 
-    fn cluster(&self, name: &str) -> DatabaseResult<Arc<ClusterSettings>> {
+    pub(crate) fn cluster(&self, name: &str) -> DatabaseResult<Arc<ClusterSettings>> {
         let clusters = self.clusters.read().unwrap_or_else(PoisonError::into_inner);
         let unknown = || DatabaseError::Unavailable(format!("the cluster {name:?} is not in the directory"));
         clusters.get(name).cloned().ok_or_else(unknown)
@@ -127,48 +132,11 @@ impl Databases {
         Ok(TenantConnection::new(connection, permit, Setting::new(context.tenant(), &location), &location))
     }
 
-    /// Runs statements that are expected to take a few milliseconds, in one transaction of the
-    /// tenant's and one round trip, where its rows live. Like [`TenantConnection::run_all`], but
-    /// on a connection that other requests use at the same time. What takes longer than expected
-    /// is rolled back and run again on one of its own: so nothing but rows may come of it.
-    ///
-    /// # Errors
-    /// As [`Self::tenant`] and the statements'.
-    pub async fn run_quick(
+    pub(crate) async fn tenant_permit(
         &self,
-        context: &TenantContext,
-        statements: &[Statement<'_>],
-    ) -> DatabaseResult<Vec<Vec<Row>>> {
-        let location = context.location();
-        let cluster = self.cluster(&location.cluster)?;
-        let permit = self.tenant_permit(context.tenant(), &cluster).await?;
-        let setting = Setting::new(context.tenant(), location);
-        let entry = self.pool(&cluster, location, ConnectAs::Service);
-        let slow = slow_key(context.tenant(), statements);
-        // Counted first: in most installations nothing is slow.
-        if self.slow.entry_count() == 0 || !self.slow.contains_key(&slow) {
-            let ride = match entry.lanes.board(|| entry.has_room()) {
-                Boarding::Ride(ride) => Some(ride),
-                Boarding::Open => Some(entry.lanes.add(checkout(&entry).await?)),
-                Boarding::Full => None,
-            };
-            let outcome = match &ride {
-                Some(ride) => setting.run_on_lane(ride.connection(), statements).await,
-                None => None,
-            };
-            match outcome {
-                Some(Err(DatabaseError::Timeout | DatabaseError::Locked)) => {
-                    self.slow.insert(slow, ());
-                    self.slow.run_pending_tasks();
-                }
-                Some(outcome) => return outcome,
-                None => {}
-            }
-        }
-        TenantConnection::new(checkout(&entry).await?, permit, setting, location).run_all(statements).await
-    }
-
-    async fn tenant_permit(&self, tenant: TenantId, cluster: &ClusterSettings) -> DatabaseResult<OwnedSemaphorePermit> {
+        tenant: TenantId,
+        cluster: &ClusterSettings,
+    ) -> DatabaseResult<OwnedSemaphorePermit> {
         let bound = cluster.limits.tenant_connections_max;
         let semaphore = self.tenants.get_with(tenant, || Arc::new(Semaphore::new(bound)));
         let busy = |_| DatabaseError::Unavailable("all of this tenant's connections are busy".into());
@@ -207,7 +175,7 @@ impl Databases {
         checkout(&self.pool(cluster, location, role)).await
     }
 
-    fn pool(&self, cluster: &ClusterSettings, location: &Location, role: ConnectAs) -> Entry {
+    pub(crate) fn pool(&self, cluster: &ClusterSettings, location: &Location, role: ConnectAs) -> Entry {
         let key = PoolKey { cluster: location.cluster.clone(), database: location.database.clone(), role };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = pools.get(&key) {
@@ -219,15 +187,17 @@ impl Databases {
             ConnectAs::Service => limits.service_connections_max,
         };
         let connector = Connector::new(cluster, role, &location.database);
-        // At least half of the connections are left to what is not quick.
-        let lanes = Lanes::new(if connector.shareable() { limits.lanes_max.min(size / 2) } else { 0 });
+        // At least a quarter of the connections is left to what is not quick.
+        let lanes = |most: usize| if connector.shareable() { limits.lanes_max.min(most) } else { 0 };
+        let reads = Lanes::new(lanes(size / 2), true);
+        let writes = Lanes::new(lanes(size / 4), false);
         let pool = Pool::builder(connector)
             .max_size(size)
             .runtime(deadpool::Runtime::Tokio1)
             .timeouts(Timeouts { wait: Some(limits.wait), create: Some(limits.connect), recycle: Some(limits.wait) })
             .build()
             .expect("a runtime is set for the timeouts");
-        let entry = Entry { pool, lanes };
+        let entry = Entry { pool, reads, writes };
         if let Some((_, evicted)) = pools.push(key, entry.clone()) {
             evicted.close();
         }
@@ -247,8 +217,9 @@ impl Databases {
 
     /// Forgets all idle connections, so that no prepared statement outlives a migration.
     pub fn forget_statements(&self) {
-        for Entry { pool, lanes } in self.entries() {
-            lanes.forget_statements();
+        for Entry { pool, reads, writes } in self.entries() {
+            reads.forget_statements();
+            writes.forget_statements();
             pool.retain(|connection, _| {
                 connection.forget_statements();
                 true
@@ -264,7 +235,7 @@ impl Databases {
     /// Open connections and bounds of each pool, for health and metrics.
     pub fn pool_states(&self) -> Vec<PoolState> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = |(key, Entry { pool, lanes }): (&PoolKey, &Entry)| {
+        let state = |(key, Entry { pool, reads, writes }): (&PoolKey, &Entry)| {
             let status = pool.status();
             PoolState {
                 database: key.database.to_string(),
@@ -273,7 +244,7 @@ impl Databases {
                     ConnectAs::Service => "service",
                 },
                 open: status.size,
-                idle: status.available + lanes.idle(),
+                idle: status.available + reads.idle() + writes.idle(),
                 waiting: status.waiting,
                 connections_max: status.max_size,
             }
@@ -313,25 +284,17 @@ async fn reap(databases: std::sync::Weak<Databases>) {
         tokio::time::sleep(REAP_INTERVAL).await;
         let Some(databases) = databases.upgrade() else { return };
         let idle = databases.home().limits.idle;
-        for Entry { pool, lanes } in databases.entries() {
-            lanes.give_back_idle();
+        for Entry { pool, reads, writes } in databases.entries() {
+            reads.give_back_idle();
+            writes.give_back_idle();
             pool.retain(|_, metrics| metrics.last_used() < idle);
         }
     }
 }
 
-async fn checkout(entry: &Entry) -> DatabaseResult<Object<Connector>> {
+pub(crate) async fn checkout(entry: &Entry) -> DatabaseResult<Object<Connector>> {
     entry.pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => error,
         other => DatabaseError::Unavailable(format!("no connection came free: {other}")),
     })
-}
-
-fn slow_key(tenant: TenantId, statements: &[Statement<'_>]) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    tenant.hash(&mut hasher);
-    for statement in statements {
-        statement.sql.hash(&mut hasher);
-    }
-    hasher.finish()
 }

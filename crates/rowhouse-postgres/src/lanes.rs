@@ -5,7 +5,7 @@
 //! transactions of their own; what they share is the wait, so only what is expected to be quick
 //! goes here, and what is not is ended by [`LANE_STATEMENT`] and [`LANE_LOCK`] and run again alone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool::managed::Object;
@@ -23,6 +23,7 @@ const RIDERS_MAX: usize = 16;
 pub(crate) struct Lanes {
     open: Mutex<Vec<Arc<Lane>>>,
     lanes_max: usize,
+    used: AtomicBool,
 }
 
 struct Lane {
@@ -40,13 +41,20 @@ pub(crate) enum Boarding {
     Ride(Ride),
     /// One more may be opened.
     Open,
-    /// All are full.
+    /// All are full, or not in use.
     Full,
 }
 
 impl Lanes {
-    pub(crate) fn new(lanes_max: usize) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::new(Vec::with_capacity(lanes_max)), lanes_max })
+    pub(crate) fn new(lanes_max: usize, used: bool) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::new(Vec::with_capacity(lanes_max)), lanes_max, used: AtomicBool::new(used) })
+    }
+
+    /// Whether anybody is let on from now on.
+    pub(crate) fn set_used(&self, used: bool) {
+        if self.used.load(Ordering::Relaxed) != used {
+            self.used.store(used, Ordering::Relaxed);
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
@@ -55,6 +63,9 @@ impl Lanes {
 
     /// A place on the emptiest lane; on a used one only if no other can be opened at once.
     pub(crate) fn board(&self, has_room: impl Fn() -> bool) -> Boarding {
+        if !self.used.load(Ordering::Relaxed) {
+            return Boarding::Full;
+        }
         let mut open = self.open();
         loop {
             let riders = |lane: &Arc<Lane>| lane.riders.load(Ordering::Relaxed);

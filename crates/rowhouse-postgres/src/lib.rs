@@ -18,6 +18,7 @@ mod migrate;
 mod param;
 mod platform;
 mod probe;
+mod quick;
 mod row;
 mod server_url;
 mod sql_text;
@@ -42,6 +43,7 @@ pub use migrate::{
 pub use param::{Param, Untyped};
 pub use platform::{CONTROL_TARGET, PLATFORM_TARGET, SHARED_TARGET};
 pub use probe::{ProbeFinding, probe};
+pub use quick::Access;
 pub use row::{Place, Row};
 pub use server_url::is_on_this_machine;
 pub use system::SystemConnection;

@@ -20,12 +20,14 @@ use crate::row::Row;
 /// Most statements of one pipeline; up to here `join_all` polls in order (30 is its bound).
 const PIPELINE_MAX: usize = 16;
 
-/// The tenant and the schemas of a transaction, local to it.
-const SET_TENANT: &str =
-    "select set_config('rowhouse.tenant_id', $1::text, true), set_config('search_path', $2::text, true)";
+/// The tenant and the schemas of a transaction, local to it; and whether its commit will be done
+/// before it is on the disk.
+const SET_TENANT: &str = "select set_config('rowhouse.tenant_id', $1::text, true), \
+     current_setting('synchronous_commit') = 'off', set_config('search_path', $2::text, true)";
 
 /// The same on a lane, with its bounds.
-const SET_TENANT_ON_LANE: &str = "select set_config('rowhouse.tenant_id', $1::text, true), set_config('search_path', $2::text, true), \
+const SET_TENANT_ON_LANE: &str = "select set_config('rowhouse.tenant_id', $1::text, true), \
+     current_setting('synchronous_commit') = 'off', set_config('search_path', $2::text, true), \
      set_config('statement_timeout', $3::text, true), set_config('lock_timeout', $4::text, true)";
 
 /// One statement and its parameters, for [`TenantConnection::run_all`].
@@ -99,8 +101,10 @@ impl Setting {
         let outcome = connection.run_alone(&all, shared).await?;
         Some(outcome.and_then(|mut results| {
             let set = results.remove(0);
+            let set = set.first();
+            connection.set_commits_at_once(set.is_some_and(|row| row.get(1)));
             // Each answer begins with whose it is. That another's comes is what must never be.
-            if set.first().map(|row| row.get::<_, &str>(0)) != Some(self.text.as_str()) {
+            if set.map(|row| row.get::<_, &str>(0)) != Some(self.text.as_str()) {
                 connection.give_up();
                 tracing::error!(tenant = %self.tenant, "an answer was for another tenant; its connection is closed");
                 return Err(DatabaseError::Driver("the answer was for another tenant".into()));
@@ -128,6 +132,11 @@ impl TenantConnection {
     /// The schema of the app's tables.
     pub fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// Whether its last transaction did not wait for the disk, as far as is known.
+    pub(crate) fn commits_at_once(&self) -> bool {
+        self.connection.commits_at_once()
     }
 
     /// Runs one statement in a transaction of its own, in one round trip.

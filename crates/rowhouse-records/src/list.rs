@@ -1,7 +1,7 @@
 //! Lists: one statement, or two in one round trip where the whole list is counted.
 
 use rowhouse_app::{AppModel, Entity};
-use rowhouse_postgres::{Row, Statement, text_of, write_row};
+use rowhouse_postgres::{Access, Row, Statement, text_of, write_row};
 use rowhouse_types::{Action, ApiError, Pagination};
 
 use crate::filter::contains_pattern;
@@ -44,7 +44,7 @@ impl Records {
             statements.push(Statement { sql: count.sql(), params: count.params() });
         }
         let results = if query.is_quick() {
-            self.databases.run_quick(caller.context, &statements).await
+            self.databases.run_quick(caller.context, Access::Read, &statements).await
         } else {
             self.databases.tenant(caller.context).await?.run_all(&statements).await
         };

@@ -1,7 +1,7 @@
 //! One record.
 
 use rowhouse_app::{AppModel, Entity};
-use rowhouse_postgres::{Param, Row, Statement, write_row};
+use rowhouse_postgres::{Access, Param, Row, Statement, write_row};
 use rowhouse_types::{Action, ApiError};
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl Records {
         builder.push(" and t.id = ").bind("id", Param::from(id));
         scopes.write(caller, entity, "t", &mut builder);
         let statement = Statement { sql: builder.sql(), params: builder.params() };
-        let results = self.databases.run_quick(caller.context, &[statement]).await;
+        let results = self.databases.run_quick(caller.context, Access::Read, &[statement]).await;
         let results = results.map_err(|error| fault::of_read(error, &builder))?;
         let row = results.first().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
         Ok(answer(row, columns.len() + includes.len()))

@@ -1,7 +1,7 @@
 //! Creating, changing and deleting records: one statement each, in one round trip.
 
 use rowhouse_app::{AppModel, Entity};
-use rowhouse_postgres::{Param, Statement, Untyped};
+use rowhouse_postgres::{Access, Param, Statement, Untyped};
 use rowhouse_types::{Action, ApiError, ErrorCode};
 use uuid::Uuid;
 
@@ -48,10 +48,10 @@ impl Records {
         }
         builder.push(") returning ");
         write_whole(entity, &mut builder);
-        let connection = self.databases.tenant(caller.context).await?;
-        let rows = connection.run(builder.sql(), builder.params()).await;
-        let rows = rows.map_err(|error| fault::of_write(error, entity, &builder))?;
-        let row = rows.first().ok_or_else(ApiError::not_found)?;
+        let statement = Statement { sql: builder.sql(), params: builder.params() };
+        let results = self.databases.run_quick(caller.context, Access::Write, &[statement]).await;
+        let results = results.map_err(|error| fault::of_write(error, entity, &builder))?;
+        let row = results.first().and_then(|rows| rows.first()).ok_or_else(ApiError::not_found)?;
         Ok(answer(row, entity.columns.len()))
     }
 
@@ -134,12 +134,12 @@ impl Records {
                 visible.push(" and false");
             }
         }
-        let connection = self.databases.tenant(caller.context).await?;
         let statements = [
             Statement { sql: builder.sql(), params: builder.params() },
             Statement { sql: visible.sql(), params: visible.params() },
         ];
-        let results = connection.run_all(&statements).await.map_err(|error| fault::of_write(error, entity, builder))?;
+        let results = self.databases.run_quick(caller.context, Access::Write, &statements).await;
+        let results = results.map_err(|error| fault::of_write(error, entity, builder))?;
         let mut results = results.into_iter();
         let (changed, seen) = (results.next().unwrap_or_default(), results.next().unwrap_or_default());
         if let Some(row) = changed.into_iter().next() {

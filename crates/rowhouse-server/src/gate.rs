@@ -2,23 +2,22 @@
 //! status are known. What it finds is a value in the handler's signature; there is no other way
 //! to a tenant's rows over HTTP.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
-use rowhouse_identity::{Claims, KeyAccess, OperatorRole, is_api_key};
+use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, OperatorRole, is_api_key};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
 use rowhouse_types::{ApiError, ErrorCode, Grants, KeyId, RoleKey, TenantId, UserId};
 use serde_json::{Value, json};
 
+use crate::client::{client_ip, device};
 use crate::envelope::Failure;
 use crate::host::slug_of_host;
-use crate::routes::auth::device;
 use crate::state::ServerState;
 use crate::trace::{Facts, SharedFacts};
 
@@ -39,6 +38,30 @@ impl Person {
 pub(crate) struct Operator {
     /// As the audit log names them, with this request.
     pub(crate) actor: Actor,
+}
+
+/// Somebody with their own account: what they may do although a second factor is missing.
+pub(crate) struct Account {
+    pub(crate) email: String,
+    pub(crate) change: FactorChange,
+}
+
+/// A person as the keeper of their account.
+pub(crate) struct PersonAccount(pub(crate) Account);
+
+/// An operator, of whatever role, as the keeper of their account.
+pub(crate) struct OperatorAccount(pub(crate) Account);
+
+impl From<PersonAccount> for Account {
+    fn from(PersonAccount(account): PersonAccount) -> Self {
+        account
+    }
+}
+
+impl From<OperatorAccount> for Account {
+    fn from(OperatorAccount(account): OperatorAccount) -> Self {
+        account
+    }
 }
 
 /// Who works in a tenant.
@@ -112,7 +135,7 @@ impl Credential {
     async fn of(parts: &Parts, state: &ServerState) -> Result<Self, Failure> {
         let token = bearer(&parts.headers)?;
         if is_api_key(token) {
-            let key = state.identity.verify_api_key(token, || device(parts)).await?;
+            let key = state.identity.verify_api_key(token, || device(state, parts)).await?;
             let _ = facts(parts).key.set(key.id);
             return Ok(Self::Key(key));
         }
@@ -169,12 +192,42 @@ impl FromRequestParts<ServerState> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let claims = state.identity.verify_operator_token(bearer(&parts.headers)?).await?;
+        if claims.mfa_missing {
+            return Err(Failure(ApiError::new(
+                ErrorCode::MfaRequired,
+                "Operators need a second factor. Set it up with /api/operators/mfa/enrol and confirm, or sign in with it.",
+            )));
+        }
         if claims.role == OperatorRole::Support && !parts.method.is_safe() {
             return Err(Failure(ApiError::permission_denied(
                 "Operators of the role support may look, but not change.",
             )));
         }
         Ok(Self { actor: Actor::operator(claims.operator).in_request(&facts(parts).request_id) })
+    }
+}
+
+impl FromRequestParts<ServerState> for PersonAccount {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let person = Person::from_request_parts(parts, state).await?;
+        let holder = Holder::User(person.claims.user);
+        let change = FactorChange { holder, actor: person.actor(), device: device(state, parts) };
+        Ok(Self(Account { email: person.claims.email.clone(), change }))
+    }
+}
+
+impl FromRequestParts<ServerState> for OperatorAccount {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let token = bearer(&parts.headers)?;
+        let claims = state.identity.verify_operator_token(token).await?;
+        let actor = Actor::operator(claims.operator).in_request(&facts(parts).request_id);
+        let holder = Holder::Operator(claims.operator, claims.session);
+        let change = FactorChange { holder, actor, device: device(state, parts) };
+        Ok(Self(Account { email: claims.email.clone(), change }))
     }
 }
 
@@ -276,7 +329,7 @@ async fn admit(
     let _ = facts.tenant.set(tenant.id);
     check_status(&tenant, in_path)?;
     if let Credential::Key(key) = &credential {
-        state.identity.key_used(key, client_ip(parts));
+        state.identity.key_used(key, client_ip(state, parts));
     }
     let context = tenant.context(&state.tenant_authority);
     let Part { role, grants } = part;
@@ -366,12 +419,6 @@ fn check_status(tenant: &Tenant, _in_path: bool) -> Result<(), Failure> {
     }
 }
 
-/// The address of the client. Proxies are declared with the identity issue; until then the
-/// peer's own address is the only one that cannot be forged.
-pub(crate) fn client_ip(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
-}
-
 /// Records an attempt to reach another tenant.
 fn report(
     parts: &Parts,
@@ -386,7 +433,7 @@ fn report(
         Who::Person(user) => (Some(user), Value::Null),
         Who::Key(key) => (None, json!({ "api_key": key })),
     };
-    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let device = device(state, parts);
     state.audit.record(SecurityEvent {
         kind: SecurityEventKind::CrossTenantAccessAttempt,
         user,
@@ -394,8 +441,8 @@ fn report(
         attempted_tenant: Some(attempted.chars().take(64).collect()),
         resource: Some(parts.uri.path().chars().take(200).collect()),
         method: Some(parts.method.to_string()),
-        ip: client_ip(parts),
-        user_agent: user_agent.map(|text| text.chars().take(200).collect()),
+        ip: device.ip,
+        user_agent: device.user_agent,
         request_id: Some(facts.request_id.clone()),
         details,
     });

@@ -5,6 +5,7 @@
 //! alone hold the authority to choose a tenant.
 
 mod body;
+mod client;
 mod envelope;
 mod gate;
 mod host;
@@ -19,6 +20,7 @@ mod serve;
 mod state;
 mod trace;
 
+pub use client::{ProxyError, TrustedProxies};
 pub use metrics::{install as install_metrics, sum_up as sum_up_metrics};
 pub use openapi::document as openapi_document;
 pub use route::{Access, RouteDoc};

@@ -9,6 +9,7 @@ pub(crate) mod email;
 pub(crate) mod health;
 pub(crate) mod invitations;
 pub(crate) mod magic_link;
+pub(crate) mod mfa;
 pub(crate) mod password;
 pub(crate) mod records;
 pub(crate) mod sessions;

@@ -10,6 +10,8 @@ use rowhouse_postgres::{Databases, SystemAuthority, TenantAuthority};
 use rowhouse_records::Records;
 use rowhouse_tenants::Tenants;
 
+use crate::client::TrustedProxies;
+
 /// Settings of the HTTP side.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -21,6 +23,8 @@ pub struct ServerSettings {
     pub request_timeout: Duration,
     /// Largest body, in bytes.
     pub body_bytes_max: usize,
+    /// Whose word on a client's address is believed.
+    pub trusted_proxies: TrustedProxies,
     /// Version of the program, for health and documents.
     pub version: &'static str,
 }

@@ -273,6 +273,11 @@ pub(crate) enum OperatorCommand {
     },
     /// List operators
     List,
+    /// Take an operator's second factor away and end their sessions: they have lost app and codes
+    ResetMfa {
+        /// E-mail address
+        email: String,
+    },
 }
 
 /// `rowhouse seed …`

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
 use rowhouse_clerk::Clerk;
-use rowhouse_identity::{Identity, IdentitySettings};
+use rowhouse_identity::{Identity, IdentitySettings, LimitSettings};
 use rowhouse_mail::Mailer;
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
 use rowhouse_records::Records;
@@ -104,8 +104,8 @@ impl Rowhouse {
     pub(crate) async fn open_on(ground: Ground, settings: &Settings, app: App, migrate: bool) -> anyhow::Result<Self> {
         let audit = Audit::start(ground.databases.clone(), ground.authorities.system.clone());
         let (databases, system) = (ground.databases.clone(), ground.authorities.system.clone());
-        let title = &app.manifest.app.title;
-        let mailer = crate::mail::open(settings, title, databases, system, ground.master_key.clone())?;
+        let title = app.manifest.app.title.clone();
+        let mailer = crate::mail::open(settings, &title, databases, system, ground.master_key.clone())?;
         let identity = Identity::open(
             ground.databases.clone(),
             ground.authorities.system.clone(),
@@ -114,6 +114,9 @@ impl Rowhouse {
             IdentitySettings {
                 issuer: settings.public_url.clone(),
                 development: settings.development,
+                service_name: title,
+                operator_mfa: !settings.development,
+                limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 ..IdentitySettings::default()
             },
         )
@@ -140,6 +143,7 @@ impl Rowhouse {
             public_url: settings.public_url.clone(),
             request_timeout: settings.request_timeout,
             body_bytes_max: settings.body_bytes_max,
+            trusted_proxies: settings.trusted_proxies.clone(),
             version: env!("CARGO_PKG_VERSION"),
         };
         let records = Records::new(self.ground.databases.clone(), self.ground.master_key.signer("cursor"));

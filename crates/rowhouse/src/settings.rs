@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use rowhouse_server::TrustedProxies;
 
 use crate::clerk::{ClerkArgs, ClerkChoice};
 use crate::mail::{MailArgs, MailChoice};
@@ -78,6 +79,14 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_BODY_BYTES", global = true, value_name = "BYTES", help_heading = "Settings")]
     pub(crate) body_bytes: Option<String>,
 
+    /// Attempts at signing in and the like, of an address and at an account, in 15 minutes [default: 100]
+    #[arg(long, env = "ROWHOUSE_AUTH_ATTEMPTS", global = true, value_name = "N", help_heading = "Settings")]
+    pub(crate) auth_attempts: Option<String>,
+
+    /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.1 [default: none]
+    #[arg(long, env = "ROWHOUSE_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", help_heading = "Settings")]
+    pub(crate) trusted_proxies: Option<String>,
+
     /// A pooler in transaction mode before the server: the service role goes through it, migrations
     /// do not
     #[arg(long, env = "ROWHOUSE_POOLER_URL", global = true, value_name = "URL", help_heading = "Settings")]
@@ -126,6 +135,8 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "statement_timeout_ms",
     "request_timeout_ms",
     "body_bytes",
+    "auth_attempts",
+    "trusted_proxies",
     "pooler_url",
     "prepared_statements",
     "pipelining",
@@ -166,6 +177,8 @@ pub(crate) struct Settings {
     pub(crate) statement_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
+    pub(crate) auth_attempts: i32,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) pooler_url: Option<String>,
     pub(crate) prepared_statements: bool,
     pub(crate) pipelining: bool,
@@ -223,6 +236,13 @@ impl Judge {
         }
     }
 
+    fn proxies(&mut self, text: Option<&str>) -> TrustedProxies {
+        text.unwrap_or_default().parse().unwrap_or_else(|error| {
+            self.problems.push(format!("--trusted-proxies: {error}"));
+            TrustedProxies::default()
+        })
+    }
+
     fn switch(&mut self, name: &str, text: Option<&str>) -> bool {
         match text {
             None | Some("on" | "true" | "1") => true,
@@ -268,6 +288,7 @@ impl SettingsArgs {
             judge.number("statement-timeout-ms", self.statement_timeout_ms.as_deref(), 15_000, 1, 3_600_000);
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
+        let auth_attempts = judge.number("auth-attempts", self.auth_attempts.as_deref(), 100, 1, 1_000_000_000);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
         let warm = judge.number("warm", self.warm.as_deref(), 2, 0, 1000);
         let settings = Settings {
@@ -289,11 +310,13 @@ impl SettingsArgs {
             statement_timeout: Duration::from_millis(statement_ms),
             request_timeout: Duration::from_millis(request_ms),
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
+            development: false,
+            auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
+            trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),
             pipelining: judge.switch("pipelining", self.pipelining.as_deref()),
             warm: usize::try_from(warm).unwrap_or(2),
-            development: false,
             mail: self.mail.resolve(&mut judge.problems),
             clerk: self.clerk.resolve(&mut judge.problems),
             log: self.log.unwrap_or_else(|| "info".into()),

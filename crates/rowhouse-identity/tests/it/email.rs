@@ -57,7 +57,7 @@ async fn a_mail_proves_an_address_once() {
     assert_eq!(ground.deeds().await, ["user ann@example.com verify_email"]);
     assert_eq!(ground.events().await, ["link_refused", "email_verified", "sign_in"]);
     ground.ask_to_verify(claims.user).await;
-    ground.identity.resend_verification(&claims).await.unwrap();
+    ground.identity.resend_verification(&claims, &device()).await.unwrap();
     assert_eq!(ground.letters(ANN).await.len(), 1, "there is nothing to be proved any more");
 }
 
@@ -67,7 +67,7 @@ async fn the_mail_is_sent_again_but_not_endlessly() {
     let claims = ground.ann().await;
     ground.ask_to_verify(claims.user).await;
     for _ in 0..7 {
-        ground.identity.resend_verification(&claims).await.unwrap();
+        ground.identity.resend_verification(&claims, &device()).await.unwrap();
     }
     assert_eq!(ground.kinds(ANN).await, ["verify_email"; 5]);
     ground.links_were_made("23 hours").await;
@@ -82,7 +82,7 @@ async fn a_link_ends_after_a_day_and_proves_nothing_for_another_purpose() {
     let claims = ground.ann().await;
     ground.ask_to_verify(claims.user).await;
     let token = ground.mailed_token(ANN, "verify_email").await;
-    let elsewhere = ground.identity.sign_in_by_link(&token, None, &Actor::visitor(), device()).await;
+    let elsewhere = ground.redeem(&token, None).await;
     assert_eq!(refusal(elsewhere), "invalid link");
     let elsewhere = ground.identity.reset_password(&token, "another horse".into(), &Actor::visitor(), device()).await;
     assert_eq!(refusal(elsewhere), "invalid link");

@@ -264,7 +264,7 @@ async fn a_persons_token_is_no_operators_and_the_reverse() {
     let identity = &genuine.ground.identity;
     let address = crate::email("olga@example.com");
     identity.create_operator(&address, crate::PASSWORD.into()).await.unwrap();
-    let operator = identity.sign_in_operator(&address, &crate::PASSWORD.into(), device()).await.unwrap();
+    let operator = identity.sign_in_operator(&address, &crate::PASSWORD.into(), None, device()).await.unwrap();
     identity.verify_operator_token(&operator.access_token).await.unwrap();
     genuine.refuses(&operator.access_token, "an operator's").await;
     assert_eq!(refusal(identity.verify_operator_token(&genuine.token).await), "invalid token");

@@ -23,6 +23,7 @@ fn accept(token: &InvitationToken) -> AcceptInvitation {
     AcceptInvitation {
         token: token.expose().into(),
         password: PASSWORD.into(),
+        code: None,
         first_name: "Bob".into(),
         last_name: "Jones".into(),
         device: device(),

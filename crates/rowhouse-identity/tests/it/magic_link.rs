@@ -1,7 +1,7 @@
 //! Signing in by a link in a mail.
 
 use rowhouse_audit::Actor;
-use rowhouse_identity::{IdentityError, Tokens};
+use rowhouse_identity::{Holder, IdentityError, LinkSignIn, Tokens};
 use secrecy::SecretString;
 
 use crate::{Ground, device, email, refusal, sign_in};
@@ -15,9 +15,18 @@ impl Ground {
         self.mailed_token(address, "magic_link").await
     }
 
-    async fn redeem(&self, token: &SecretString, tenant: Option<&str>) -> Result<Tokens, IdentityError> {
-        self.identity.sign_in_by_link(token, tenant, &Actor::visitor(), device()).await
+    pub(crate) async fn redeem(&self, token: &SecretString, tenant: Option<&str>) -> Result<Tokens, IdentityError> {
+        let tenant = tenant.map(str::to_owned);
+        self.redeem_by(LinkSignIn { tenant, ..by_link(token) }).await
     }
+
+    async fn redeem_by(&self, sign_in: LinkSignIn) -> Result<Tokens, IdentityError> {
+        self.identity.sign_in_by_link(sign_in, &Actor::visitor()).await
+    }
+}
+
+fn by_link(token: &SecretString) -> LinkSignIn {
+    LinkSignIn { token: token.clone(), code: None, tenant: None, device: device() }
 }
 
 #[tokio::test]
@@ -64,6 +73,46 @@ async fn a_link_signs_in_to_the_named_tenant_if_it_is_the_persons() {
     assert_eq!(claims.org.as_ref().unwrap().id, globex);
     let token = ground.magic_link(ANN).await;
     assert_eq!(refusal(ground.redeem(&token, Some("initech")).await), "not a member");
+    ground.redeem(&token, None).await.expect("it was not used up");
+}
+
+#[tokio::test]
+async fn a_link_is_used_up_only_with_the_right_code_where_one_is_needed() {
+    let ground = Ground::start().await;
+    let (ann, _) = ground.ann_of_acme().await;
+    ground.batch(PROVED).await;
+    let (app, codes) = ground.secure(ann).await;
+    let token = ground.magic_link(ANN).await;
+    assert_eq!(refusal(ground.redeem(&token, None).await), "mfa required");
+    let with = |code: SecretString| LinkSignIn { code: Some(code), ..by_link(&token) };
+    assert_eq!(refusal(ground.redeem_by(with(app.last_code())).await), "wrong code");
+    ground.a_minute_later().await;
+    let code = app.code();
+    let both = tokio::join!(ground.redeem_by(with(code.clone())), ground.redeem_by(with(code)));
+    assert!(both.0.is_ok() != both.1.is_ok(), "{both:?}");
+    assert_eq!(refusal(ground.redeem_by(with(codes[0].clone())).await), "invalid link");
+    let left = ground.identity.second_factor(Holder::User(ann)).await.unwrap();
+    assert_eq!(left.recovery_codes_left, 10, "a dead link takes no code");
+}
+
+#[tokio::test]
+async fn guessing_codes_at_a_link_ends_as_it_does_elsewhere() {
+    let ground = Ground::start().await;
+    let (ann, _) = ground.ann_of_acme().await;
+    ground.batch(PROVED).await;
+    let (app, _) = ground.secure(ann).await;
+    let token = ground.magic_link(ANN).await;
+    let with = |code: SecretString| LinkSignIn { code: Some(code), ..by_link(&token) };
+    for failure in 1..=10 {
+        assert_eq!(refusal(ground.redeem_by(with("000000".into())).await), "wrong code", "failure {failure}");
+        if failure < 10 {
+            ground.batch("update control.attempts set blocked_until = null").await;
+        }
+    }
+    ground.a_minute_later().await;
+    assert_eq!(refusal(ground.redeem_by(with(app.code())).await), "too many attempts");
+    ground.batch("update control.attempts set blocked_until = now()").await;
+    ground.redeem_by(with(app.code())).await.unwrap();
 }
 
 #[tokio::test]
@@ -87,12 +136,13 @@ async fn the_first_proof_of_an_address_shuts_out_whoever_made_the_account() {
     let ground = Ground::start().await;
     ground.ann_of_acme().await;
     let stranger = ground.sign_in(ANN).await;
-    ground.claims(&stranger).await;
+    ground.secure(ground.claims(&stranger).await.user).await;
     let owner = ground.redeem(&ground.magic_link(ANN).await, None).await.unwrap();
     let me = ground.identity.me(&*ground.claims(&owner).await).await.unwrap();
     assert!(me.user.email_verified);
     assert!(ground.identity.verify_access_token(&stranger.access_token).await.is_err());
     assert!(ground.identity.refresh(&stranger.refresh_token, device()).await.is_err());
     assert_eq!(refusal(ground.identity.sign_in(sign_in(ANN)).await), "wrong credentials");
-    assert_eq!(ground.deeds().await, ["user ann@example.com verify_email"]);
+    assert!(!me.user.mfa_enabled, "the stranger's");
+    assert_eq!(ground.deeds().await, ["user ann@example.com enable_mfa", "user ann@example.com verify_email"]);
 }

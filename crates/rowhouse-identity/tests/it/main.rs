@@ -8,12 +8,14 @@ mod forgery;
 mod invitation;
 mod keys;
 mod letters;
+mod limit;
 mod magic_link;
 mod member;
 mod operator;
 mod password;
 mod refresh;
 mod schema;
+mod second_factor;
 mod session;
 mod session_list;
 mod user;
@@ -153,7 +155,7 @@ fn new_user(address: &str) -> NewUser {
 }
 
 fn sign_in(address: &str) -> SignIn {
-    SignIn { email: email(address), password: PASSWORD.into(), tenant: None, device: device() }
+    SignIn { email: email(address), password: PASSWORD.into(), code: None, tenant: None, device: device() }
 }
 
 fn sign_in_to(address: &str, tenant: &str) -> SignIn {
@@ -182,6 +184,11 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::UnknownRole => "unknown role",
         IdentityError::TooManyKeys(_) => "too many keys",
         IdentityError::NotFound => "not found",
+        IdentityError::TooManyAttempts { .. } => "too many attempts",
+        IdentityError::MfaRequired => "mfa required",
+        IdentityError::WrongCode => "wrong code",
+        IdentityError::FactorExists => "factor exists",
+        IdentityError::UnknownOperator => "unknown operator",
         IdentityError::Name { field } => field,
         IdentityError::Password(_) => "password",
         IdentityError::Keys(why) => why,

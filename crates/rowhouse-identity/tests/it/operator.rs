@@ -29,7 +29,7 @@ async fn an_operators_token_says_who_they_are_and_what_they_may_do_now() {
     let ground = Ground::start().await;
     let id = ground.identity.create_operator(&email("olga@example.com"), PASSWORD.into()).await.unwrap();
     let tokens =
-        ground.identity.sign_in_operator(&email("olga@example.com"), &PASSWORD.into(), device()).await.unwrap();
+        ground.identity.sign_in_operator(&email("olga@example.com"), &PASSWORD.into(), None, device()).await.unwrap();
     assert_eq!(tokens.expires_in, 3600);
     let claims = ground.identity.verify_operator_token(&tokens.access_token).await.unwrap();
     assert_eq!((claims.operator, claims.email.as_str()), (id, "olga@example.com"));
@@ -58,7 +58,7 @@ async fn a_failed_sign_in_of_an_operator_does_not_tell_why() {
     ];
     for (address, password) in attempts {
         let password = SecretString::from(password);
-        let outcome = ground.identity.sign_in_operator(&email(address), &password, device()).await;
+        let outcome = ground.identity.sign_in_operator(&email(address), &password, None, device()).await;
         assert_eq!(refusal(outcome), "wrong credentials");
     }
     assert_eq!(ground.events().await, ["operator_sign_in_failed"; 4]);
@@ -73,7 +73,7 @@ async fn an_operator_who_signed_out_ended_or_was_shut_out_is_refused_at_once() {
     for end in
         ["", "update control.operator_sessions set expires_at = now()", "update control.operators set active = false"]
     {
-        let tokens = ground.identity.sign_in_operator(&address, &PASSWORD.into(), device()).await.unwrap();
+        let tokens = ground.identity.sign_in_operator(&address, &PASSWORD.into(), None, device()).await.unwrap();
         let claims = ground.identity.verify_operator_token(&tokens.access_token).await.unwrap();
         match end {
             "" => ground.identity.sign_out_operator(&claims).await.unwrap(),

@@ -27,6 +27,15 @@ impl Ground {
         self.identity.reset_password(token, NEW.into(), &by(), device()).await
     }
 
+    /// Waits until so many statements wait for another that holds a person's row.
+    async fn waits_for_a_person(&self, statements: i64) {
+        const WAITING: &str = "
+            select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query ilike '%update control.users%'";
+        let connection = self.control().await;
+        while connection.query_opt(WAITING, &[]).await.unwrap().unwrap().get::<_, i64>(0) < statements {}
+    }
+
     async fn is_signed_out(&self, tokens: &Tokens) -> bool {
         let access = self.identity.verify_access_token(&tokens.access_token).await.is_err();
         let elsewhere = self.other_process().await.verify_access_token(&tokens.access_token).await.is_err();
@@ -57,6 +66,44 @@ async fn a_link_gives_a_new_password_and_ends_every_session() {
     let mut events = ground.events().await;
     events.retain(|event| event.contains("password"));
     assert_eq!(events, ["password_reset", "password_reset_requested"]);
+}
+
+/// Both wait for the row of the person: the reset first, then the sign-in, whose password was right.
+#[tokio::test]
+async fn a_sign_in_that_a_reset_overtakes_opens_nothing() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let token = ground.forgot("ann@example.com").await;
+    let holder = ground.control().await;
+    holder.batch("begin; select from control.users where email = 'ann@example.com' for update").await.unwrap();
+    let overtaken = async {
+        ground.waits_for_a_person(1).await;
+        let release = async {
+            ground.waits_for_a_person(2).await;
+            holder.batch("commit").await.unwrap();
+        };
+        tokio::join!(ground.identity.sign_in(sign_in("ann@example.com")), release).0
+    };
+    let (reset, overtaken) = tokio::join!(ground.reset(&token), overtaken);
+    reset.unwrap();
+    assert_eq!(refusal(overtaken), "wrong credentials");
+    let open = ground.control().await.query("select from control.sessions where revoked_at is null", &[]).await;
+    assert!(open.unwrap().is_empty());
+}
+
+/// Whoever is shut out between the check of the password and the session gets none.
+#[tokio::test]
+async fn a_sign_in_of_somebody_who_is_shut_out_meanwhile_opens_nothing() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let holder = ground.control().await;
+    holder.batch("begin; update control.users set active = false").await.unwrap();
+    let release = async {
+        ground.waits_for_a_person(1).await;
+        holder.batch("commit").await.unwrap();
+    };
+    let (signed_in, ()) = tokio::join!(ground.identity.sign_in(sign_in("ann@example.com")), release);
+    assert_eq!(refusal(signed_in), "wrong credentials");
 }
 
 #[tokio::test]

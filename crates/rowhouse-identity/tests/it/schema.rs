@@ -65,6 +65,10 @@ async fn a_tenant_sees_its_own_members_and_invitations_only_and_changes_none() {
         "select 1 from control.operators",
         "select 1 from control.operator_sessions",
         "select 1 from control.mail_links",
+        "select 1 from control.attempts",
+        "select control.attempt('x', 'y', 'z', 1, 1)",
+        "select 1 from control.second_factors",
+        "select 1 from control.recovery_codes",
     ] {
         let outcome = connection.run(refused, &[]).await;
         assert!(matches!(outcome, Err(DatabaseError::Forbidden)), "{refused}: {outcome:?}");

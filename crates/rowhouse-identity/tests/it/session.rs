@@ -286,7 +286,7 @@ async fn debug_output_shows_neither_secrets_nor_addresses() {
     shown += &format!("{:?}", crate::new_user("ann@example.com"));
     let address = email("ann@example.com");
     ground.identity.create_operator(&address, PASSWORD.into()).await.unwrap();
-    let signed_in = ground.identity.sign_in_operator(&address, &PASSWORD.into(), device()).await.unwrap();
+    let signed_in = ground.identity.sign_in_operator(&address, &PASSWORD.into(), None, device()).await.unwrap();
     let operator = ground.identity.verify_operator_token(&signed_in.access_token).await.unwrap();
     shown += &format!("{signed_in:?} {operator:?} {:?}", ground.identity.operators().await.unwrap());
     for secret in ["ann@", PASSWORD, "eyJ", "rh_rt_", "argon2", "Smith"] {

@@ -58,7 +58,11 @@ fn every_message_has_both_forms_and_its_link_in_both() {
         let content = templates.render(&mail, &voice()).unwrap();
         let has_link = !matches!(
             kind,
-            MailKind::EmailChanged | MailKind::PasswordChanged | MailKind::NewSignIn | MailKind::RefreshTokenReused
+            MailKind::EmailChanged
+                | MailKind::PasswordChanged
+                | MailKind::NewSignIn
+                | MailKind::RefreshTokenReused
+                | MailKind::SecondFactorLocked
         );
         let link = "https://example.com/token?token=rh_sample&from=mail";
         assert_eq!(content.text.contains(link), has_link, "{kind:?}");

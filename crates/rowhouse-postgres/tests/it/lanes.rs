@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use rowhouse_postgres::{
-    DatabaseError, DatabaseResult, Databases, Row, Statement, SystemConnection, TenantContext, params,
+    Access, DatabaseError, DatabaseResult, Databases, Row, Statement, SystemConnection, TenantContext, params,
 };
 use rowhouse_testkit::TestDatabases;
 use rowhouse_types::TenantId;
@@ -14,10 +14,14 @@ const THINGS: &str = "
     create table app.things (tenant_id uuid not null default rowhouse.tenant_id(), n integer);
     alter table app.things enable row level security;
     create policy tenant on app.things using (tenant_id = rowhouse.tenant_id());
-    grant select, insert on app.things to test_service;";
+    grant select, insert, update on app.things to test_service;";
 /// On which connection a statement ran, and what it was allowed to take.
 const WHERE: &str = "select pg_backend_pid(), current_setting('statement_timeout')";
+/// The same of a write.
+const WRITE: &str =
+    "insert into app.things (n) values (0) returning pg_backend_pid(), current_setting('statement_timeout')";
 const LANES: usize = 3;
+/// Of which a quarter are lanes for writes.
 const CONNECTIONS: usize = 8;
 
 struct Ground {
@@ -57,9 +61,25 @@ impl Ground {
     }
 
     async fn quick(&self, tenant: usize, sql: &str) -> DatabaseResult<Vec<Row>> {
+        self.run(tenant, Access::Read, sql).await
+    }
+
+    async fn write(&self, tenant: usize, sql: &str) -> DatabaseResult<Vec<Row>> {
+        self.run(tenant, Access::Write, sql).await
+    }
+
+    async fn run(&self, tenant: usize, access: Access, sql: &str) -> DatabaseResult<Vec<Row>> {
         let statements = [Statement { sql, params: &[] }];
-        let results = self.databases().run_quick(&self.contexts[tenant], &statements).await;
+        let results = self.databases().run_quick(&self.contexts[tenant], access, &statements).await;
         results.map(|mut results| results.remove(0))
+    }
+
+    /// On how many connections as many writes at once run, and whether all are a lane's.
+    async fn write_everywhere(&self) -> (usize, bool) {
+        let all = join_all((0..self.contexts.len()).map(|tenant| self.write(tenant, WRITE))).await;
+        let rows: Vec<_> = all.into_iter().map(|rows| rows.unwrap().remove(0)).collect();
+        let connections: HashSet<i32> = rows.iter().map(|row| row.get(0)).collect();
+        (connections.len(), rows.iter().all(|row| row.get::<_, &str>(1) == "50ms"))
     }
 
     async fn count(&self, tenant: usize) -> i64 {
@@ -141,7 +161,11 @@ async fn what_is_not_quick_is_run_alone_and_remembered() {
     let sleeps = |milliseconds: i32| [milliseconds.into()] as [rowhouse_postgres::Param<'static>; 1];
     for (milliseconds, alone) in [(0, false), (200, true), (0, true)] {
         let (sql, params) = (quick_now.as_str(), &sleeps(milliseconds)[..]);
-        let results = ground.databases().run_quick(&ground.contexts[0], &[Statement { sql, params }]).await.unwrap();
+        let results = ground
+            .databases()
+            .run_quick(&ground.contexts[0], Access::Read, &[Statement { sql, params }])
+            .await
+            .unwrap();
         assert_eq!(results[0][0].get::<_, &str>(1) != "50ms", alone, "{milliseconds} ms");
     }
     assert_eq!(ground.ran(0, WHERE).await.1, "50ms", "the tenant's other statements go on as before");
@@ -191,4 +215,72 @@ async fn a_lane_whose_session_ends_is_replaced() {
     assert!(!connection.run(terminate, &[]).await.unwrap().is_empty());
     drop(connection);
     assert_eq!(join_all((0..9).map(|tenant| ground.count(tenant))).await, (1..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn writes_share_connections_while_commits_do_not_wait_for_the_disk() {
+    let ground = Ground::start(12).await;
+    // The first tells how commits are done, the next ones open the lanes.
+    ground.write(0, WRITE).await.unwrap();
+    ground.write_everywhere().await;
+    let (connections, on_lanes) = ground.write_everywhere().await;
+    assert!(connections <= CONNECTIONS / 4 && on_lanes, "{connections}");
+    let of = |connections: Vec<(i32, String)>| connections.into_iter().map(|(connection, _)| connection);
+    let readers: HashSet<_> = of(join_all((0..12).map(|tenant| ground.ran(tenant, WHERE))).await).collect();
+    let writers: HashSet<_> = join_all((0..12).map(|tenant| ground.write(tenant, WRITE)))
+        .await
+        .into_iter()
+        .map(|rows| rows.unwrap()[0].get(0))
+        .collect();
+    assert!(readers.is_disjoint(&writers), "nobody who reads waits behind somebody who writes");
+    let counts = join_all((0..12).map(|tenant| ground.count(tenant))).await;
+    let written = |tenant: i64| tenant + 1 + if tenant == 0 { 4 } else { 3 };
+    assert_eq!(counts, (0..12).map(written).collect::<Vec<_>>());
+    // Each transaction tells how its commit is done; here that of one lane, which the next one is on.
+    let durable = "select set_config('synchronous_commit', 'on', false)";
+    ground.write(0, durable).await.unwrap();
+    ground.write(0, WRITE).await.unwrap();
+    assert_ne!(ground.write(0, WRITE).await.unwrap()[0].get::<_, &str>(1), "50ms");
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_quick_is_done_once() {
+    let ground = Ground::start(3).await;
+    ground.write(0, WRITE).await.unwrap();
+    let slow = "insert into app.things (n) select 7 from pg_sleep(0.2) returning current_setting('statement_timeout')";
+    let (ran, others) = futures_util::join!(ground.write(0, slow), ground.write(1, WRITE));
+    assert_ne!(ran.unwrap()[0].get::<_, &str>(0), "50ms", "it ended where it had the time");
+    assert_eq!(others.unwrap().len(), 1);
+    // One thing of the start, one by WRITE, one by the slow statement, whose first attempt left nothing.
+    assert_eq!(ground.count(0).await, 3);
+
+    let holder = ground.databases().tenant(&ground.contexts[2]).await.unwrap().begin().await.unwrap();
+    holder.query("update app.things set n = n where n = 1", &[]).await.unwrap();
+    let waiting = ground.write(2, "update app.things set n = n + 100 where n = 1 returning n");
+    let others = async {
+        for tenant in [0, 1, 0, 1] {
+            assert_eq!(ground.write(tenant, WRITE).await.unwrap()[0].get::<_, &str>(1), "50ms");
+        }
+        holder.commit().await.unwrap();
+    };
+    let (waited, ()) = futures_util::join!(waiting, others);
+    assert_eq!(waited.unwrap()[0].get::<_, i32>(0), 101);
+}
+
+#[tokio::test]
+async fn writes_that_fail_leave_the_others_of_their_lane() {
+    let ground = Ground::start(12).await;
+    ground.write(0, WRITE).await.unwrap();
+    let of_another = format!("insert into app.things (tenant_id, n) values ('{}', 1)", ground.contexts[0].tenant());
+    let all = join_all((0..12).map(|tenant| {
+        let sql = if tenant % 3 == 1 { of_another.as_str() } else { WRITE };
+        ground.write(tenant, sql)
+    }))
+    .await;
+    for (tenant, outcome) in all.into_iter().enumerate() {
+        assert_eq!(outcome.is_err(), tenant % 3 == 1, "{tenant}");
+    }
+    let counts = join_all((0..12).map(|tenant| ground.count(tenant))).await;
+    let written = |tenant: i64| tenant + 1 + i64::from(tenant % 3 != 1) + i64::from(tenant == 0);
+    assert_eq!(counts, (0..12).map(written).collect::<Vec<_>>());
 }

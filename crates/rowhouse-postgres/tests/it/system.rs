@@ -64,3 +64,14 @@ async fn a_transaction_that_nothing_was_done_in_or_that_failed_leaves_the_connec
     drop(connection);
     assert_eq!(lines(&test).await, ["after a failure", "after nothing"]);
 }
+
+#[tokio::test]
+async fn the_managed_server_waits_for_its_turn() {
+    let (_test, connection) = connection().await;
+    let rows = connection.query("select pg_backend_pid()", &[]).await.unwrap();
+    let backend: i32 = rows[0].get(0);
+    let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap();
+    // proc_pid_stat(5): the policy is the 41st field; the second is a name in brackets. 3 is SCHED_BATCH.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    assert_eq!(fields.split(' ').nth(41 - 3), Some("3"));
+}

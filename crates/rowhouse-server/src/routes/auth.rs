@@ -1,9 +1,9 @@
 //! Sign-up, sign-in and what a session may do with itself.
 
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
-use rowhouse_identity::{Device, SignIn, Tokens};
+use rowhouse_identity::{LimitedRoute, SignIn, Tokens};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
 use schemars::{JsonSchema, schema_for};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Person, client_ip, visitor};
+use crate::gate::{Person, visitor};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -58,7 +59,7 @@ pub(crate) fn add(routes: &mut Routes) {
             .summary("Join an organisation by an invitation's token; a new person gives a password.")
             .body(schema_for!(AcceptIn).to_value())
             .answers(200, schema_for!(TokensOut).to_value())
-            .refuses(&[400, 401, 404, 409, 413, 415, 422]),
+            .refuses(&[400, 401, 403, 404, 409, 413, 415, 422]),
         accept_invitation,
     );
     routes.add(person(Method::GET, "/api/auth/me", "get_me").summary("The caller and their organisations."), get_me);
@@ -73,7 +74,7 @@ pub(crate) fn add(routes: &mut Routes) {
             .summary("Sign in as an operator of the service.")
             .body(schema_for!(OperatorSignInIn).to_value())
             .answers(200, json!({ "type": "object" }))
-            .refuses(&[400, 401, 413, 415, 422]),
+            .refuses(&[400, 401, 403, 413, 415, 422]),
         sign_in_operator,
     );
 }
@@ -99,6 +100,9 @@ struct SignInIn {
     password: String,
     /// Id or slug of the organisation to sign in to.
     tenant: Option<String>,
+    /// Six digits of the authenticator app, or a recovery code; for accounts with a second factor.
+    #[serde(alias = "recovery_code")]
+    totp: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,6 +123,9 @@ struct SwitchIn {
 struct AcceptIn {
     token: String,
     password: String,
+    /// Six digits of the authenticator app, or a recovery code; for accounts with a second factor.
+    #[serde(alias = "recovery_code")]
+    totp: Option<String>,
     #[serde(default)]
     first_name: String,
     #[serde(default)]
@@ -130,6 +137,9 @@ struct AcceptIn {
 struct OperatorSignInIn {
     email: String,
     password: String,
+    /// Six digits of the authenticator app, or a recovery code; for accounts with a second factor.
+    #[serde(alias = "recovery_code")]
+    totp: Option<String>,
 }
 
 /// What a sign-in gives.
@@ -159,12 +169,6 @@ impl From<Tokens> for TokensOut {
             expires_in: tokens.expires_in,
         }
     }
-}
-
-/// The device a sign-in comes from, for the list of sessions and the security events.
-pub(crate) fn device(parts: &Parts) -> Device {
-    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Device { ip: client_ip(parts), user_agent: user_agent.map(|text| text.chars().take(200).collect()) }
 }
 
 /// The address, or its fault added to the list.
@@ -200,6 +204,8 @@ async fn sign_up(
     let (Some(email), true) = (email, faults.is_empty()) else {
         return Err(Failure(ApiError::validation(faults)));
     };
+    let device = device(&state, &parts);
+    state.identity.count_attempt(LimitedRoute::SIGN_UP, Some(email.as_str()), &device).await?;
     let password_hash = state.identity.hash_password(&body.password).await?;
     let owner = ProvisionOwner::NewUser {
         email: email.clone(),
@@ -210,15 +216,10 @@ async fn sign_up(
     };
     let provision = Provision { name, slug, plan: body.plan, placement: Placement::Pool, owner };
     let made = state.tenants.provision_by(&visitor(&parts), provision).await?;
-    let sign_in = SignIn {
-        email,
-        password: body.password.into(),
-        tenant: Some(made.tenant.id.to_string()),
-        device: device(&parts),
-    };
-    let tokens = state.identity.sign_in(sign_in).await?;
+    let owner = made.owner.ok_or_else(|| ApiError::internal("a sign-up made no owner"))?;
+    let tokens = state.identity.open_first_session(owner, &email, made.tenant.id, &device).await?;
     let user =
-        json!({ "id": made.owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
+        json!({ "id": owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
     let tenant = super::tenants::public(&made.tenant);
     Ok(Answer::created(SignedUpOut { user, tenant, tokens: tokens.into() }).of(made.tenant.id))
 }
@@ -232,7 +233,13 @@ async fn sign_in(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let sign_in = SignIn { email, password: body.password.into(), tenant: body.tenant, device: device(&parts) };
+    let sign_in = SignIn {
+        email,
+        password: body.password.into(),
+        code: body.totp.map(Into::into),
+        tenant: body.tenant,
+        device: device(&state, &parts),
+    };
     Ok(Answer::ok(state.identity.sign_in(sign_in).await?.into()))
 }
 
@@ -241,7 +248,7 @@ async fn refresh(
     parts: Parts,
     JsonBody(body): JsonBody<RefreshIn>,
 ) -> Result<Answer<TokensOut>, Failure> {
-    Ok(Answer::ok(state.identity.refresh(&body.refresh_token, device(&parts)).await?.into()))
+    Ok(Answer::ok(state.identity.refresh(&body.refresh_token, device(&state, &parts)).await?.into()))
 }
 
 async fn sign_out(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
@@ -255,7 +262,7 @@ async fn switch(
     parts: Parts,
     JsonBody(body): JsonBody<SwitchIn>,
 ) -> Result<Answer<TokensOut>, Failure> {
-    Ok(Answer::ok(state.identity.switch(&person.claims, &body.tenant, device(&parts)).await?.into()))
+    Ok(Answer::ok(state.identity.switch(&person.claims, &body.tenant, device(&state, &parts)).await?.into()))
 }
 
 async fn accept_invitation(
@@ -266,9 +273,10 @@ async fn accept_invitation(
     let accept = rowhouse_identity::AcceptInvitation {
         token: body.token.into(),
         password: body.password.into(),
+        code: body.totp.map(Into::into),
         first_name: body.first_name,
         last_name: body.last_name,
-        device: device(&parts),
+        device: device(&state, &parts),
     };
     let accepted = state.identity.accept_invitation(accept).await?;
     state.tenants.project_members(accepted.tenant).await?;
@@ -293,8 +301,13 @@ async fn sign_in_operator(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let signed_in = state.identity.sign_in_operator(&email, &body.password.into(), device(&parts)).await?;
-    Ok(Answer::ok(
-        json!({ "access_token": signed_in.access_token, "token_type": "Bearer", "expires_in": signed_in.expires_in }),
-    ))
+    let (code, device) = (body.totp.map(Into::into), device(&state, &parts));
+    let signed_in = state.identity.sign_in_operator(&email, &body.password.into(), code.as_ref(), device).await?;
+    Ok(Answer::ok(json!({
+        "access_token": signed_in.access_token,
+        "token_type": "Bearer",
+        "expires_in": signed_in.expires_in,
+        // The token is good for /api/operators/mfa only, until a second factor is set up.
+        "mfa_setup_required": signed_in.mfa_missing,
+    })))
 }

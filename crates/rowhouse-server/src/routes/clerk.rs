@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::body::JsonBytes;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::route::{Access, RouteDoc, Routes};
-use crate::routes::auth::device;
+
 use crate::state::ServerState;
 
 /// Adds the route.
@@ -46,7 +47,7 @@ async fn receive_clerk_event(
         timestamp: text(&parts.headers, "svix-timestamp"),
         signature: text(&parts.headers, "svix-signature"),
     };
-    let received = clerk.receive(headers, &body, &device(&parts)).await.map_err(ApiError::from)?;
+    let received = clerk.receive(headers, &body, &device(&state, &parts)).await.map_err(ApiError::from)?;
     Ok(Answer::ok(ReceivedOut { repeated: received == Received::Repeated }))
 }
 

@@ -8,8 +8,9 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{device, email};
+use super::auth::email;
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Person, visitor};
 use crate::route::{Access, RouteDoc, Routes};
@@ -61,7 +62,7 @@ async fn verify_email(
     parts: Parts,
     JsonBody(body): JsonBody<VerifyIn>,
 ) -> Result<Answer<Value>, Failure> {
-    let proved = state.identity.verify_email(&body.token.into(), &visitor(&parts), device(&parts)).await?;
+    let proved = state.identity.verify_email(&body.token.into(), &visitor(&parts), device(&state, &parts)).await?;
     for tenant in proved.tenants_to_tell {
         // It is changed: where this fails the next change of the tenant's members brings it.
         if let Err(error) = state.tenants.project_members(tenant).await {
@@ -71,8 +72,12 @@ async fn verify_email(
     Ok(Answer::ok(json!({})))
 }
 
-async fn resend_verification(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
-    state.identity.resend_verification(&person.claims).await?;
+async fn resend_verification(
+    State(state): State<ServerState>,
+    person: Person,
+    parts: Parts,
+) -> Result<Answer<Value>, Failure> {
+    state.identity.resend_verification(&person.claims, &device(&state, &parts)).await?;
     Ok(Answer::accepted(json!({})))
 }
 
@@ -87,6 +92,6 @@ async fn change_email(
         return Err(Failure(ApiError::validation(faults)));
     };
     let (current, by) = (body.current_password.into(), person.actor());
-    state.identity.ask_to_change_email(&person.claims, &email, current, &by, device(&parts)).await?;
+    state.identity.ask_to_change_email(&person.claims, &email, current, &by, device(&state, &parts)).await?;
     Ok(Answer::accepted(json!({})))
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::Method;
+use axum::http::request::Parts;
 use rowhouse_identity::{InvitationOut, Invite};
 use rowhouse_types::{Action, ApiError, RoleKey};
 use schemars::{JsonSchema, schema_for};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::auth::email;
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::PathMember;
 use crate::route::{Access, RouteDoc, Routes};
@@ -44,6 +46,7 @@ enum InvitedOut {
 async fn invite_member(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
+    parts: Parts,
     JsonBody(body): JsonBody<InviteIn>,
 ) -> Result<Answer<InvitedOut>, Failure> {
     if !member.grants.allows("users", Action::Manage) {
@@ -60,8 +63,9 @@ async fn invite_member(
             InvitedOut::ByClerk(invited.map_err(ApiError::from)?)
         }
         None => {
+            let device = device(&state, &parts);
             let invite = Invite { tenant, email, role };
-            InvitedOut::ByMail(state.identity.invite(invite, member.user, &member.grants, &by).await?)
+            InvitedOut::ByMail(state.identity.invite(invite, member.user, &member.grants, &by, &device).await?)
         }
     };
     Ok(Answer::created(invited).of(tenant))

@@ -3,13 +3,15 @@
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::request::Parts;
+use rowhouse_identity::LinkSignIn;
 use rowhouse_types::ApiError;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{TokensOut, device, email};
+use super::auth::{TokensOut, email};
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::visitor;
 use crate::route::{Access, RouteDoc, Routes};
@@ -28,10 +30,10 @@ pub(crate) fn add(routes: &mut Routes) {
     );
     routes.add(
         public("/api/auth/magic-link/redeem", "redeem_magic_link")
-            .summary("Sign in by a link's token.")
+            .summary("Sign in by a link's token; it is used up only once the code is right, where one is needed.")
             .body(schema_for!(RedeemIn).to_value())
             .answers(200, schema_for!(TokensOut).to_value())
-            .refuses(&[400, 403, 404, 413, 415, 422]),
+            .refuses(&[400, 401, 403, 404, 413, 415, 422]),
         redeem_magic_link,
     );
 }
@@ -49,6 +51,9 @@ struct RedeemIn {
     token: String,
     /// Id or slug of the organisation to sign in to.
     tenant: Option<String>,
+    /// Six digits of the authenticator app, or a recovery code; for accounts with a second factor.
+    #[serde(alias = "recovery_code")]
+    totp: Option<String>,
 }
 
 async fn send_magic_link(
@@ -60,7 +65,7 @@ async fn send_magic_link(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    state.identity.ask_for_magic_link(&email, device(&parts)).await?;
+    state.identity.ask_for_magic_link(&email, device(&state, &parts)).await?;
     Ok(Answer::accepted(json!({})))
 }
 
@@ -69,7 +74,11 @@ async fn redeem_magic_link(
     parts: Parts,
     JsonBody(body): JsonBody<RedeemIn>,
 ) -> Result<Answer<TokensOut>, Failure> {
-    let (token, tenant) = (body.token.into(), body.tenant.as_deref());
-    let tokens = state.identity.sign_in_by_link(&token, tenant, &visitor(&parts), device(&parts)).await?;
-    Ok(Answer::ok(tokens.into()))
+    let sign_in = LinkSignIn {
+        token: body.token.into(),
+        code: body.totp.map(Into::into),
+        tenant: body.tenant,
+        device: device(&state, &parts),
+    };
+    Ok(Answer::ok(state.identity.sign_in_by_link(sign_in, &visitor(&parts)).await?.into()))
 }

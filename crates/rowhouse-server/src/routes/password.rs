@@ -8,8 +8,9 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{device, email};
+use super::auth::email;
 use crate::body::JsonBody;
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Person, visitor};
 use crate::route::{Access, RouteDoc, Routes};
@@ -74,7 +75,7 @@ async fn forgot_password(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    state.identity.forgot_password(&email, device(&parts)).await?;
+    state.identity.forgot_password(&email, device(&state, &parts)).await?;
     Ok(Answer::accepted(json!({})))
 }
 
@@ -84,7 +85,7 @@ async fn reset_password(
     JsonBody(body): JsonBody<ResetIn>,
 ) -> Result<Answer<Value>, Failure> {
     let (token, password) = (body.token.into(), body.password.into());
-    state.identity.reset_password(&token, password, &visitor(&parts), device(&parts)).await?;
+    state.identity.reset_password(&token, password, &visitor(&parts), device(&state, &parts)).await?;
     Ok(Answer::ok(json!({})))
 }
 
@@ -100,6 +101,6 @@ async fn change_password(
     }
     let (current, new) = (body.current_password.into(), body.new_password.into());
     let by = person.actor();
-    state.identity.change_password(&person.claims, current, new, &by, device(&parts)).await?;
+    state.identity.change_password(&person.claims, current, new, &by, device(&state, &parts)).await?;
     Ok(Answer::ok(json!({})))
 }

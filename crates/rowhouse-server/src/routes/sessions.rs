@@ -7,11 +7,11 @@ use rowhouse_identity::SessionPage;
 use rowhouse_types::ApiError;
 use serde_json::{Value, json};
 
+use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::Person;
 use crate::paging::{CURSOR, LIMIT, PageQuery};
 use crate::route::{Access, RouteDoc, Routes};
-use crate::routes::auth::device;
 use crate::state::ServerState;
 
 const SESSIONS_QUERY: &[(&str, &str)] = &[LIMIT, CURSOR];
@@ -52,7 +52,8 @@ async fn revoke_other_sessions(
     person: Person,
     parts: Parts,
 ) -> Result<Answer<Value>, Failure> {
-    let revoked = state.identity.revoke_other_sessions(&person.actor(), &person.claims, &device(&parts)).await?;
+    let revoked =
+        state.identity.revoke_other_sessions(&person.actor(), &person.claims, &device(&state, &parts)).await?;
     Ok(Answer::ok(json!({ "revoked": revoked })))
 }
 
@@ -63,6 +64,6 @@ async fn revoke_session(
     parts: Parts,
 ) -> Result<Answer<Value>, Failure> {
     let id = id.parse().map_err(|_| ApiError::not_found())?;
-    state.identity.revoke_session(&person.actor(), &person.claims, id, &device(&parts)).await?;
+    state.identity.revoke_session(&person.actor(), &person.claims, id, &device(&state, &parts)).await?;
     Ok(Answer::ok(json!({ "id": id })))
 }

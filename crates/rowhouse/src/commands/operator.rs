@@ -31,9 +31,14 @@ async fn dispatch(
     rowhouse_tenants::migrate_control(&ground.databases, &system.scope("operators")).await?;
     let audit = Audit::start(ground.databases.clone(), system.clone());
     let identity_settings = IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() };
-    let identity =
-        Identity::open(ground.databases.clone(), system.clone(), ground.master_key.clone(), audit, identity_settings)
-            .await?;
+    let identity = Identity::open(
+        ground.databases.clone(),
+        system.clone(),
+        ground.master_key.clone(),
+        audit.clone(),
+        identity_settings,
+    )
+    .await?;
     match command {
         OperatorCommand::Create { email } => {
             let email: EmailAddress = email.parse().context("EMAIL")?;
@@ -62,6 +67,15 @@ async fn dispatch(
                     ]
                 });
                 table(&["EMAIL", "ROLE", "STATE", "CREATED"], rows)
+            });
+        }
+        OperatorCommand::ResetMfa { email } => {
+            let email: EmailAddress = email.parse().context("EMAIL")?;
+            let had = identity.reset_operator_factor(&email).await.map_err(rowhouse_types::ApiError::from)?;
+            audit.flush().await;
+            output.result(&json!({ "email": email, "reset": had }), || match had {
+                true => format!("{email} signs in by password and sets up a new second factor"),
+                false => format!("{email} had no second factor"),
             });
         }
     }

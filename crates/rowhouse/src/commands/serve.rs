@@ -1,9 +1,11 @@
 //! `rowhouse serve` and `rowhouse dev`.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rowhouse_identity::Identity;
 use rowhouse_mail::Mailer;
 use rowhouse_tenants::DemoTenant;
 use serde_json::json;
@@ -18,6 +20,8 @@ use crate::settings::Settings;
 
 /// The demo people's password. They exist on development machines only.
 const DEMO_PASSWORD: &str = "correct-horse-battery";
+/// How often what is counted no more is removed.
+const FORGET_EVERY: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn serve(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     run(settings, output, None).await
@@ -84,6 +88,7 @@ async fn serve_until(
         ready = make_ready(rowhouse, output, demo_rows) => ready?,
     };
     let background = tokio::spawn(rowhouse.tenants.clone().run_background());
+    let forgetting = tokio::spawn(forget_attempts(rowhouse.identity.clone()));
     let mails = tokio::spawn(send_mails(rowhouse.mailer.clone(), stop.clone()));
     let state = rowhouse.server_state(settings);
     if let Some(address) = settings.metrics_listen {
@@ -95,6 +100,7 @@ async fn serve_until(
     announce(rowhouse, settings, output, &demo, started).await?;
     let served = rowhouse_server::serve(listener, rowhouse_server::router(state), stop.clone()).await;
     background.abort();
+    forgetting.abort();
     // Served to its end, or failed: either way nothing more is to be sent.
     stop.cancel();
     if let Err(error) = mails.await {
@@ -140,6 +146,17 @@ async fn bring_forward(rowhouse: &Rowhouse, output: Output) -> anyhow::Result<()
         tracing::error!(%target, %error, "a target could not be migrated; its tenant is served as it is");
     }
     Ok(())
+}
+
+/// Keeps the count of attempts small, until it is aborted.
+async fn forget_attempts(identity: Arc<Identity>) {
+    let mut turns = tokio::time::interval(FORGET_EVERY);
+    loop {
+        turns.tick().await;
+        if let Err(error) = identity.forget_attempts().await {
+            tracing::warn!(%error, "forget old attempts");
+        }
+    }
 }
 
 /// Sends mails until the end. A server that cannot be used is told now, and not when the first

@@ -56,6 +56,8 @@ pub(crate) fn rowhouse(data_dir: &Path) -> Command {
         command.env_remove(name);
     }
     command.env("ROWHOUSE_DATA_DIR", data_dir).env_remove("DATABASE_URL").env_remove("PORT");
+    // All tests sign in from one address.
+    command.env("ROWHOUSE_AUTH_ATTEMPTS", "1000000");
     command
 }
 
@@ -96,6 +98,13 @@ impl Service {
         Self::start_set(data_dir, app, directory, &[])
     }
 
+    /// The same data served as it is in production, by a new process.
+    pub(crate) fn restart_in_production(mut self, app: &str) -> Self {
+        self.signal("-TERM");
+        assert!(self.wait().success());
+        Self::start_as(&["serve"], self.data_dir.clone(), app, self._directory.take(), &[])
+    }
+
     /// The same data served by a new process with other settings.
     pub(crate) fn restart(mut self, app: &str, settings: &[&str]) -> Self {
         self.signal("-TERM");
@@ -104,8 +113,13 @@ impl Service {
     }
 
     fn start_set(data_dir: PathBuf, app: &str, directory: Option<TempDir>, settings: &[&str]) -> Self {
+        Self::start_as(&["dev", "--rows", "200"], data_dir, app, directory, settings)
+    }
+
+    fn start_as(verb: &[&str], data_dir: PathBuf, app: &str, directory: Option<TempDir>, settings: &[&str]) -> Self {
         let mut child = rowhouse(&data_dir)
-            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rows", "200", "--app"])
+            .args(verb)
+            .args(["--json", "--listen", "127.0.0.1:0", "--app"])
             .arg(app_dir(app))
             .args(settings)
             .stdout(Stdio::piped())

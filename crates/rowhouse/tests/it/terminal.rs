@@ -42,6 +42,7 @@ const VERBS: &[(&str, &[&str], Kind)] = &[
     ("migrate status", &["--verify"], Kind::Ends),
     ("operator create", &["operator-{n}@example.com"], Kind::Ends),
     ("operator list", &[], Kind::Ends),
+    ("operator reset-mfa", &["operator-{n}@example.com"], Kind::Ends),
     ("mail list", &[], Kind::Ends),
     ("token", &["--tenant", "demo-0001"], Kind::Ends),
     ("doctor", &[], Kind::Ends),
@@ -62,6 +63,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("tenant reactivate", "<TENANT>"),
     ("tenant delete", "<TENANT>"),
     ("operator create", "<EMAIL>"),
+    ("operator reset-mfa", "<EMAIL>"),
     ("token", "--tenant <TENANT>"),
 ];
 

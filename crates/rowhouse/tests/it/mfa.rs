@@ -1,0 +1,118 @@
+//! Second factors, as people and operators meet them.
+
+use serde_json::{Value, json};
+use totp_rs::{Builder, Secret};
+
+use crate::service::{Answer, Caller, PASSWORD, Service};
+
+/// The code that an authenticator app shows now.
+fn code(enrolled: &Answer) -> String {
+    let secret = Secret::try_from_base32(enrolled.text("/data/secret")).unwrap();
+    let app = Builder::new().with_secret(secret).with_account_name("x").build().unwrap();
+    app.generate_current().to_string()
+}
+
+fn recovery_codes(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let codes = answer.body["data"]["recovery_codes"].as_array().unwrap();
+    codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()
+}
+
+fn is_refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{}", answer.body);
+}
+
+/// Somebody who has just signed up, with what they sign in with.
+async fn newcomer(service: &Service, name: &str) -> (Caller, Value) {
+    let email = format!("{name}@example.com");
+    let body = json!({ "email": email, "password": PASSWORD, "company_name": name, "slug": name });
+    let made = service.anonymous().post("/api/auth/sign-up", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    (service.anonymous().with_token(&made.text("/data/access_token")), json!({ "email": email, "password": PASSWORD }))
+}
+
+/// What somebody signs in with, and one thing more.
+fn with(credentials: &Value, name: &str, value: &str) -> Value {
+    let mut body = credentials.clone();
+    body[name] = json!(value);
+    body
+}
+
+#[tokio::test]
+async fn a_person_sets_a_factor_up_signs_in_with_it_and_takes_it_away() {
+    let service = Service::shared();
+    let (caller, credentials) = newcomer(service, "two-factors").await;
+    let sign_in = async |body: &Value| service.anonymous().post("/api/auth/sign-in", body).await;
+    assert_eq!(caller.get("/api/auth/me").await.body["data"]["user"]["mfa_enabled"], false);
+    let enrolled = caller.post("/api/auth/mfa/enrol", &json!({})).await;
+    assert_eq!(enrolled.status, 200, "{}", enrolled.body);
+    let uri = enrolled.text("/data/otpauth_uri");
+    assert!(uri.starts_with("otpauth://totp/") && uri.contains("two-factors%40example.com"), "{uri}");
+    assert_eq!(sign_in(&credentials).await.status, 200, "nothing has confirmed it yet");
+    is_refused(&caller.post("/api/auth/mfa/confirm", &json!({ "code": "000000" })).await, 401, "unauthenticated");
+    let used = code(&enrolled);
+    let codes = recovery_codes(&caller.post("/api/auth/mfa/confirm", &json!({ "code": used })).await);
+    assert_eq!(codes.len(), 10);
+    is_refused(&caller.post("/api/auth/mfa/enrol", &json!({})).await, 409, "conflict");
+    is_refused(&sign_in(&credentials).await, 403, "mfa_required");
+    is_refused(&sign_in(&with(&credentials, "totp", &used)).await, 401, "unauthenticated");
+    assert_eq!(sign_in(&with(&credentials, "totp", &codes[0])).await.status, 200);
+    is_refused(&sign_in(&with(&credentials, "totp", &codes[0])).await, 401, "unauthenticated");
+    assert_eq!(sign_in(&with(&credentials, "recovery_code", &codes[1])).await.status, 200);
+    let state = caller.get("/api/auth/mfa").await;
+    assert_eq!((&state.body["data"]["enabled"], &state.body["data"]["recovery_codes_left"]), (&json!(true), &json!(8)));
+    assert_eq!(caller.get("/api/auth/me").await.body["data"]["user"]["mfa_enabled"], true);
+    let renewed = caller.post("/api/auth/mfa/recovery-codes", &json!({ "code": codes[2] })).await;
+    let renewed = recovery_codes(&renewed);
+    is_refused(&caller.post("/api/auth/mfa/disable", &json!({ "code": codes[3] })).await, 401, "unauthenticated");
+    assert_eq!(caller.post("/api/auth/mfa/disable", &json!({ "code": renewed[0] })).await.status, 200);
+    assert_eq!(sign_in(&credentials).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stranger_learns_nothing_about_factors() {
+    let service = Service::shared();
+    let (caller, credentials) = newcomer(service, "secured").await;
+    let enrolled = caller.post("/api/auth/mfa/enrol", &json!({})).await;
+    recovery_codes(&caller.post("/api/auth/mfa/confirm", &json!({ "code": code(&enrolled) })).await);
+    let guess = async |email: &str| {
+        let body = json!({ "email": email, "password": "not the password", "totp": "000000" });
+        service.anonymous().post("/api/auth/sign-in", &body).await.comparable()
+    };
+    assert_eq!(guess(credentials["email"].as_str().unwrap()).await, guess("nobody-at-all@example.com").await);
+}
+
+#[tokio::test]
+async fn an_operator_in_production_does_nothing_before_a_second_factor_is_set_up() {
+    let service = Service::start("solar").restart_in_production("solar");
+    let email = "olga@operators.example";
+    let made = service.command(&["operator", "create", email]);
+    let credentials = json!({ "email": email, "password": made["data"]["password"] });
+    let sign_in = async |body: &Value| service.anonymous().post("/api/operators/sign-in", body).await;
+    let first = sign_in(&credentials).await;
+    assert_eq!(first.body["data"]["mfa_setup_required"], true, "{}", first.body);
+    let operator = service.anonymous().with_token(&first.text("/data/access_token"));
+    is_refused(&operator.get("/api/admin/tenants").await, 403, "mfa_required");
+    is_refused(&operator.get("/metrics").await, 403, "mfa_required");
+    let enrolled = operator.post("/api/operators/mfa/enrol", &json!({})).await;
+    let confirmed = operator.post("/api/operators/mfa/confirm", &json!({ "code": code(&enrolled) })).await;
+    let codes = recovery_codes(&confirmed);
+    assert_eq!(operator.get("/api/admin/tenants").await.status, 200);
+    is_refused(&sign_in(&credentials).await, 403, "mfa_required");
+    let second = sign_in(&with(&credentials, "totp", &codes[0])).await;
+    assert_eq!(second.body["data"]["mfa_setup_required"], false, "{}", second.body);
+    let second = service.anonymous().with_token(&second.text("/data/access_token"));
+    assert_eq!(second.get("/api/admin/tenants").await.status, 200);
+    assert_eq!(second.get("/api/operators/mfa").await.body["data"]["recovery_codes_left"], 9);
+    let reset = service.command(&["operator", "reset-mfa", email]);
+    assert_eq!(reset["data"]["reset"], true, "{reset}");
+    assert_eq!(second.get("/api/operators/mfa").await.status, 401, "its session has ended");
+    assert_eq!(sign_in(&credentials).await.body["data"]["mfa_setup_required"], true);
+}
+
+#[tokio::test]
+async fn an_operator_in_development_works_without_one() {
+    let operator = Service::shared().operator("developer").await;
+    assert_eq!(operator.get("/api/operators/mfa").await.body["data"]["enabled"], false);
+    assert_eq!(operator.get("/api/admin/tenants").await.status, 200);
+}
