@@ -206,7 +206,8 @@ impl Identity {
         Ok(row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0))))))
     }
 
-    pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+    /// What a role may do; none for one that nobody knows.
+    pub fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
         self.roles.load().grants(role)
     }
 

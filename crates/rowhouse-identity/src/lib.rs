@@ -49,6 +49,7 @@ pub use magic_link::LinkSignIn;
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use remembered::Remembered;
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
@@ -63,4 +64,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
+    ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
 ];

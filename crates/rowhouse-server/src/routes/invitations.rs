@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use rowhouse_identity::{InvitationOut, Invite};
 use rowhouse_types::{Action, ApiError, RoleKey};
 use schemars::{JsonSchema, schema_for};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::auth::email;
@@ -35,12 +35,20 @@ struct InviteIn {
     role: String,
 }
 
+/// Whoever writes to them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum InvitedOut {
+    ByMail(InvitationOut),
+    ByClerk(rowhouse_clerk::InvitedOut),
+}
+
 async fn invite_member(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
     parts: Parts,
     JsonBody(body): JsonBody<InviteIn>,
-) -> Result<Answer<InvitationOut>, Failure> {
+) -> Result<Answer<InvitedOut>, Failure> {
     if !member.grants.allows("users", Action::Manage) {
         return Err(Failure(ApiError::permission_denied("Your role may not invite people.")));
     }
@@ -48,8 +56,17 @@ async fn invite_member(
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let invite = Invite { tenant: member.tenant.id, email, role: RoleKey::new(body.role) };
-    let (by, device) = (member.actor(), device(&state, &parts));
-    let invited = state.identity.invite(invite, member.user, &member.grants, &by, &device).await?;
-    Ok(Answer::created(invited).of(member.tenant.id))
+    let (tenant, role, by) = (member.tenant.id, RoleKey::new(body.role), member.actor());
+    let invited = match &state.clerk {
+        Some(clerk) => {
+            let invited = clerk.invite(&by, tenant, member.user, &member.grants, email, role).await;
+            InvitedOut::ByClerk(invited.map_err(ApiError::from)?)
+        }
+        None => {
+            let device = device(&state, &parts);
+            let invite = Invite { tenant, email, role };
+            InvitedOut::ByMail(state.identity.invite(invite, member.user, &member.grants, &by, &device).await?)
+        }
+    };
+    Ok(Answer::created(invited).of(tenant))
 }
