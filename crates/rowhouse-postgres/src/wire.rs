@@ -170,10 +170,11 @@ impl Wire {
 
     async fn exchange(&self, statements: &[Statement<'_>], shared: bool) -> DatabaseResult<Results> {
         let slot = self.write(statements.len(), |outgoing, answer| outgoing.write(statements, answer))?;
+        let unsent = Unsent(self);
         if shared {
             tokio::task::yield_now().await;
         }
-        self.flush(&mut self.outgoing())?;
+        drop(unsent);
         self.receive(&slot).await
     }
 
@@ -297,6 +298,17 @@ impl Wire {
     fn ended(&self, error: impl std::fmt::Display) -> DatabaseError {
         self.give_up();
         broken(error)
+    }
+}
+
+/// A message that is written and not sent. Sent when dropped: if its request is, while it waits for
+/// others, the next one on the connection would send it, and a write would be done at any later time.
+struct Unsent<'a>(&'a Wire);
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        // Whoever waits for an answer hears that the connection is broken.
+        let _ = self.0.flush(&mut self.0.outgoing());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Quick requests that share connections: each gets its own answer, whatever the others do.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -283,4 +284,22 @@ async fn writes_that_fail_leave_the_others_of_their_lane() {
     let counts = join_all((0..12).map(|tenant| ground.count(tenant))).await;
     let written = |tenant: i64| tenant + 1 + i64::from(tenant % 3 != 1) + i64::from(tenant == 0);
     assert_eq!(counts, (0..12).map(written).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_write_whose_request_is_dropped_is_not_done_at_some_later_time() {
+    const COUNT: &str = "select count(*) from app.things";
+    let ground = Ground::start(2).await;
+    ground.write(0, WRITE).await.unwrap();
+    ground.write_everywhere().await;
+    let system = ground.system().await;
+    let count = async || system.query(COUNT, &[]).await.unwrap()[0].get::<_, i64>(0);
+    let before = count().await;
+    // It waits for others to be sent with, but nobody comes.
+    assert!(Box::pin(ground.write(0, WRITE)).now_or_never().is_none());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while count().await == before {
+        assert!(Instant::now() < patience, "it waits on the lane for the next request");
+    }
+    assert_eq!(count().await, before + 1);
 }

@@ -229,11 +229,24 @@ async fn a_write_is_whole_or_not_there() {
         }
         until_at_rest(&operator, &mut session).await;
         assert_eq!(marks(caller, "cut-").await, Vec::<String>::new(), "a request that was never whole was obeyed");
-        assert_eq!(marks(caller, "held-").await, held, "what was begun is done, and once: {}", refusals(&service));
+        let done = marks(caller, "held-").await;
+        if way.is_empty() {
+            // On a shared connection a lock may have ended it before its client went: then nobody repeats it.
+            assert!(done.windows(2).all(|two| two[0] != two[1]), "twice: {done:?}");
+            assert!(done.iter().all(|mark| held.contains(mark)), "{done:?}: {}", refusals(&service));
+        } else {
+            assert_eq!(done, held, "what was begun is done, and once: {}", refusals(&service));
+        }
         let left = marks(caller, "left-").await;
         assert!(left.windows(2).all(|two| two[0] != two[1]), "twice: {left:?}");
         change_and_leave(&service, &mut session, caller).await;
         until_at_rest(&operator, &mut session).await;
+        let last = marks(caller, "changed-").await;
+        if way.is_empty() {
+            assert_eq!(last.len(), 1, "{last:?}");
+        } else {
+            assert_eq!(last, ["changed-at-last"], "what was begun is done");
+        }
         assert_separate(&tenants).await;
     }
 }
@@ -255,10 +268,6 @@ async fn change_and_leave(service: &Service, session: &mut Session, caller: &Cal
         assert_eq!(marks(caller, "changed-").await.len(), 1);
     }
     leave_in_the_middle(service, session, "app.leads", &change("changed-at-last")).await;
-    let patience = Instant::now() + PATIENCE;
-    while marks(caller, "changed-").await != ["changed-at-last"] {
-        assert!(Instant::now() < patience, "what was begun is done: {:?}", marks(caller, "changed-").await);
-    }
 }
 
 /// A sign-up of this name.
