@@ -33,7 +33,7 @@ pub(crate) struct ClerkArgs {
     #[arg(long, env = "ROWHOUSE_CLERK_JWKS_URL", global = true, value_name = "URL", help_heading = "Settings")]
     pub(crate) clerk_jwks_url: Option<String>,
 
-    /// Origins of the pages that tokens may be made for, such as https://app.example.com or
+    /// Origins of the pages that tokens may be made for, such as `https://app.example.com` or
     /// https://*.example.com, divided by commas; needed with clerk
     #[arg(
         long,
@@ -70,7 +70,7 @@ pub(crate) struct ClerkArgs {
     )]
     pub(crate) clerk_secret_key: Option<String>,
 
-    /// Where Clerk's Backend API is [default: https://api.clerk.com]
+    /// Where Clerk's Backend API is [default: `https://api.clerk.com`]
     #[arg(long, env = "ROWHOUSE_CLERK_API_URL", global = true, value_name = "URL", help_heading = "Settings")]
     pub(crate) clerk_api_url: Option<String>,
 }
