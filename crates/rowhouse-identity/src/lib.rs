@@ -20,6 +20,7 @@ mod lock_mail;
 mod magic_link;
 mod mail_link;
 mod member;
+mod mfa_policy;
 mod operator;
 mod password;
 mod password_change;
@@ -47,6 +48,7 @@ pub use keys::{Claims, Org};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use mfa_policy::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use remembered::Remembered;
@@ -64,5 +66,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
+    ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
     ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
 ];

@@ -27,6 +27,7 @@ fn all() -> Routes {
     routes::clerk::add(&mut list);
     routes::tenants::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);

@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod invitations;
 pub(crate) mod magic_link;
 pub(crate) mod mfa;
+pub(crate) mod mfa_policy;
 pub(crate) mod password;
 pub(crate) mod records;
 pub(crate) mod sessions;

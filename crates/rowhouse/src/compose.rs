@@ -115,7 +115,7 @@ impl Rowhouse {
                 issuer: settings.public_url.clone(),
                 development: settings.development,
                 service_name: title,
-                operator_mfa: !settings.development,
+                mfa_demanded: !settings.development,
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 ..IdentitySettings::default()
             },

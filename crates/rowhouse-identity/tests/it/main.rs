@@ -11,6 +11,7 @@ mod letters;
 mod limit;
 mod magic_link;
 mod member;
+mod mfa_policy;
 mod operator;
 mod password;
 mod refresh;

@@ -260,7 +260,7 @@ async fn an_operator_sets_a_factor_up_before_anything_else_and_shows_it_ever_aft
 #[tokio::test]
 async fn a_reset_ends_the_operators_sessions_and_is_told() {
     let ground = Ground::start().await;
-    let settings = IdentitySettings { operator_mfa: false, ..IdentitySettings::default() };
+    let settings = IdentitySettings { mfa_demanded: false, ..IdentitySettings::default() };
     let identity = ground.open(ground.master.clone(), settings).await.unwrap();
     let address = email("olga@example.com");
     identity.create_operator(&address, PASSWORD.into()).await.unwrap();
@@ -275,7 +275,7 @@ async fn a_reset_ends_the_operators_sessions_and_is_told() {
     identity.sign_in_operator(&address, &PASSWORD.into(), None, device()).await.unwrap();
     assert_eq!(refusal(identity.reset_operator_factor(&email("nobody@example.com")).await), "unknown operator");
     let entries = ground.audit.entries(&EntryFilter::default()).await.unwrap();
-    assert_eq!(entries[0].action, "reset_operator_mfa");
+    assert_eq!(entries[0].action, "reset_mfa_demanded");
     assert_eq!(entries[0].target, Some(format!("operator:{}", claims.operator)));
     assert!(ground.events().await.contains(&"mfa_disabled".to_owned()));
 }
