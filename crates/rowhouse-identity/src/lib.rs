@@ -7,6 +7,7 @@ mod access;
 mod api_key;
 mod api_key_access;
 mod api_key_secret;
+mod api_key_turns;
 mod email_change;
 mod email_proof;
 mod error;
@@ -67,5 +68,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
     ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
+    ("identity_0009_key_limits", include_str!("../migrations/0009_key_limits.sql")),
     ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
 ];
