@@ -33,6 +33,7 @@ mod remembered;
 mod second_factor;
 mod session;
 mod session_list;
+mod step_up;
 mod totp;
 mod user;
 
@@ -56,6 +57,7 @@ pub use remembered::Remembered;
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
+pub use step_up::StepUp;
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
@@ -69,5 +71,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
     ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
     ("identity_0009_key_limits", include_str!("../migrations/0009_key_limits.sql")),
+    ("identity_0010_step_up", include_str!("../migrations/0010_step_up.sql")),
     ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
 ];

@@ -14,4 +14,5 @@ pub(crate) mod mfa_policy;
 pub(crate) mod password;
 pub(crate) mod records;
 pub(crate) mod sessions;
+pub(crate) mod step_up;
 pub(crate) mod tenants;

@@ -275,7 +275,7 @@ async fn a_reset_ends_the_operators_sessions_and_is_told() {
     identity.sign_in_operator(&address, &PASSWORD.into(), None, device()).await.unwrap();
     assert_eq!(refusal(identity.reset_operator_factor(&email("nobody@example.com")).await), "unknown operator");
     let entries = ground.audit.entries(&EntryFilter::default()).await.unwrap();
-    assert_eq!(entries[0].action, "reset_mfa_demanded");
+    assert_eq!(entries[0].action, "reset_operator_mfa");
     assert_eq!(entries[0].target, Some(format!("operator:{}", claims.operator)));
     assert!(ground.events().await.contains(&"mfa_disabled".to_owned()));
 }
