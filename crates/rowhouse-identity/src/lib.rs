@@ -72,5 +72,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
     ("identity_0009_key_limits", include_str!("../migrations/0009_key_limits.sql")),
     ("identity_0010_step_up", include_str!("../migrations/0010_step_up.sql")),
+    ("identity_0011_attempts_apart", include_str!("../migrations/0011_attempts_apart.sql")),
     ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
 ];
