@@ -52,6 +52,9 @@ pub struct IdentitySettings {
     pub service_name: String,
     /// Whether every operator must have a second factor, and members of tenants by their policies.
     pub mfa_demanded: bool,
+    /// Whether people sign in here. Else their second factors and recent proofs are somebody else's to
+    /// ask for.
+    pub people_sign_in: bool,
 }
 
 impl Default for IdentitySettings {
@@ -66,6 +69,7 @@ impl Default for IdentitySettings {
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
             mfa_demanded: true,
+            people_sign_in: true,
         }
     }
 }

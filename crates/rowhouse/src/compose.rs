@@ -116,6 +116,7 @@ impl Rowhouse {
                 development: settings.development,
                 service_name: title,
                 mfa_demanded: !settings.development,
+                people_sign_in: settings.clerk.is_none(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 ..IdentitySettings::default()
             },

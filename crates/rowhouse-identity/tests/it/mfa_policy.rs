@@ -82,12 +82,16 @@ async fn a_tenant_chooses_who_is_asked_and_when() {
 }
 
 #[tokio::test]
-async fn in_development_nobody_is_asked() {
+async fn in_development_and_where_people_sign_in_elsewhere_nobody_is_asked() {
     let ground = Ground::start().await;
     let (ann, acme) = ground.ann_of_acme().await;
     ground.demand(acme, DemandedOf::Everybody, 0).await;
     assert!(ground.access(ann, acme).await.is_mfa_overdue());
-    let settings = IdentitySettings { mfa_demanded: false, ..IdentitySettings::default() };
-    let development = ground.open(ground.master.clone(), settings).await.unwrap();
-    assert_eq!(development.access(ann, acme).await.unwrap().unwrap().mfa_due_at, None);
+    for settings in [
+        IdentitySettings { mfa_demanded: false, ..IdentitySettings::default() },
+        IdentitySettings { people_sign_in: false, ..IdentitySettings::default() },
+    ] {
+        let other = ground.open(ground.master.clone(), settings).await.unwrap();
+        assert_eq!(other.access(ann, acme).await.unwrap().unwrap().mfa_due_at, None);
+    }
 }

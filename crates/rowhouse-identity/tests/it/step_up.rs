@@ -54,6 +54,14 @@ async fn who_has_a_second_factor_shows_that() {
 }
 
 #[tokio::test]
+async fn people_who_sign_in_elsewhere_are_not_asked() {
+    let ground = Ground::start().await;
+    let settings = rowhouse_identity::IdentitySettings { people_sign_in: false, ..Default::default() };
+    let identity = ground.open(ground.master.clone(), settings).await.unwrap();
+    identity.require_recent_proof(rowhouse_types::SessionId::generate()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_that_has_ended_shows_nothing_any_more() {
     let ground = Ground::start().await;
     ground.ann_of_acme().await;
