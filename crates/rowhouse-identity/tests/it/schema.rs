@@ -23,7 +23,8 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
             assert!(table.granted.is_empty(), "{table:?}");
         }
     }
-    let expected = ["api_keys", "invitations SELECT", "mails", "memberships SELECT", "mfa_policies", "sessions"];
+    let expected =
+        ["api_keys", "clerk_tenants", "invitations SELECT", "mails", "memberships SELECT", "mfa_policies", "sessions"];
     let of_tenants: Vec<_> = of_tenants.iter().map(|(name, granted)| format!("{name} {granted}")).collect();
     assert_eq!(of_tenants.iter().map(|table| table.trim()).collect::<Vec<_>>(), expected);
 }
