@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use rowhouse_types::{Grants, RoleKey, SessionId, TenantId, UserId};
 
 use crate::remembered::Remembered;
@@ -18,6 +19,15 @@ pub struct Access {
     pub role: RoleKey,
     /// What it may do.
     pub grants: Arc<Grants>,
+    /// When the person must have a second factor here, if they have none and must.
+    pub mfa_due_at: Option<DateTime<Utc>>,
+}
+
+impl Access {
+    /// Whether the person may do nothing here before they have set up a second factor.
+    pub fn is_mfa_overdue(&self) -> bool {
+        self.mfa_due_at.is_some_and(|due| due <= Utc::now())
+    }
 }
 
 /// The caches of what every request asks for.
@@ -50,14 +60,9 @@ impl Roles {
         Self { grants }
     }
 
-    /// What a role may do; none for one that nobody knows.
+    /// What a role may do; none for one that nobody knows, or knows any more (removed from the
+    /// manifest).
     pub(crate) fn grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
         self.grants.get(role).cloned()
-    }
-
-    /// A role that nobody knows any more (removed from the manifest) may do nothing.
-    pub(crate) fn access(&self, role: RoleKey) -> Access {
-        let grants = self.grants(&role).unwrap_or_default();
-        Access { role, grants }
     }
 }

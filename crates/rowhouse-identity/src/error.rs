@@ -1,5 +1,7 @@
 //! What can go wrong with identity.
 
+use std::borrow::Cow;
+
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
@@ -59,9 +61,20 @@ pub enum IdentityError {
         /// When it may be tried again.
         retry_after_seconds: u32,
     },
+    /// The API key has made as many requests as it may.
+    #[error("more than {limit} requests in a minute")]
+    TooManyRequests {
+        /// In a minute.
+        limit: i32,
+        /// When it may make others.
+        retry_after_seconds: u32,
+    },
     /// The account has a second factor, and none was shown.
     #[error("a second factor is needed")]
     MfaRequired,
+    /// The session is open for long: who one is has to be shown once more.
+    #[error("no recent proof")]
+    StepUpRequired,
     /// The code of the second factor is wrong, too old, or was used before.
     #[error("the code is wrong or was used before")]
     WrongCode,
@@ -90,6 +103,10 @@ pub enum IdentityError {
 
 fn gone(message: &'static str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message)
+}
+
+fn wait(message: impl Into<Cow<'static, str>>, retry_after_seconds: u32) -> ApiError {
+    ApiError::new(ErrorCode::RateLimited, message).retry_after(retry_after_seconds)
 }
 
 /// One field that cannot be taken.
@@ -136,14 +153,20 @@ impl From<IdentityError> for ApiError {
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
             }
-            IdentityError::TooManyAttempts { retry_after_seconds } => ApiError::new(
-                ErrorCode::RateLimited,
-                "Too many attempts. Wait as long as Retry-After says, then try again.",
-            )
-            .retry_after(retry_after_seconds),
+            IdentityError::TooManyAttempts { retry_after_seconds } => {
+                wait("Too many attempts. Wait as long as Retry-After says, then try again.", retry_after_seconds)
+            }
+            IdentityError::TooManyRequests { limit, retry_after_seconds } => {
+                let message = format!("This API key may make {limit} requests in a minute. Wait, or ask for another.");
+                wait(message, retry_after_seconds)
+            }
             IdentityError::MfaRequired => ApiError::new(
                 ErrorCode::MfaRequired,
                 "Send the code of your authenticator app, or a recovery code, too.",
+            ),
+            IdentityError::StepUpRequired => ApiError::new(
+                ErrorCode::StepUpRequired,
+                "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
             ),
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
@@ -187,7 +210,9 @@ mod tests {
             (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
             (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
+            (IdentityError::TooManyRequests { limit: 60, retry_after_seconds: 7 }, 429),
             (IdentityError::MfaRequired, 403),
+            (IdentityError::StepUpRequired, 403),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),

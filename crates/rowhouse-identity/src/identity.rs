@@ -50,8 +50,11 @@ pub struct IdentitySettings {
     pub limits: LimitSettings,
     /// What authenticator apps call the service.
     pub service_name: String,
-    /// Whether every operator must have a second factor.
-    pub operator_mfa: bool,
+    /// Whether every operator must have a second factor, and members of tenants by their policies.
+    pub mfa_demanded: bool,
+    /// Whether people sign in here. Else their second factors and recent proofs are somebody else's to
+    /// ask for.
+    pub people_sign_in: bool,
 }
 
 impl Default for IdentitySettings {
@@ -65,7 +68,8 @@ impl Default for IdentitySettings {
             development: false,
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
-            operator_mfa: true,
+            mfa_demanded: true,
+            people_sign_in: true,
         }
     }
 }
@@ -199,11 +203,17 @@ impl Identity {
 
     async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
-            select m.role from control.memberships m join control.users u on u.id = m.user_id
+            select m.role, f.holder is not null, p.demanded_of, p.grace_days, greatest(m.mfa_asked_at, p.changed_at)
+            from control.memberships m join control.users u on u.id = m.user_id
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null
+            left join control.mfa_policies p on p.tenant_id = m.tenant_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
         let connection = self.control("look up a membership").await?;
-        let row = connection.query_opt(ROLE, params![tenant, user]).await?;
-        Ok(row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0))))))
+        let Some(row) = connection.query_opt(ROLE, params![tenant, user]).await? else { return Ok(None) };
+        let role = RoleKey::new(row.get::<_, String>(0));
+        let grants = self.role_grants(&role).unwrap_or_default();
+        let mfa_due_at = self.mfa_due_at(&row, 1, &grants);
+        Ok(Some(Arc::new(Access { role, grants, mfa_due_at })))
     }
 
     /// What a role may do; none for one that nobody knows.

@@ -7,6 +7,7 @@ mod access;
 mod api_key;
 mod api_key_access;
 mod api_key_secret;
+mod api_key_turns;
 mod email_change;
 mod email_proof;
 mod error;
@@ -20,6 +21,7 @@ mod lock_mail;
 mod magic_link;
 mod mail_link;
 mod member;
+mod mfa_policy;
 mod operator;
 mod password;
 mod password_change;
@@ -31,6 +33,7 @@ mod remembered;
 mod second_factor;
 mod session;
 mod session_list;
+mod step_up;
 mod totp;
 mod user;
 
@@ -47,12 +50,14 @@ pub use keys::{Claims, Org};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use mfa_policy::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use remembered::Remembered;
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
+pub use step_up::StepUp;
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
@@ -64,5 +69,9 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
-    ("identity_0013_clerk", include_str!("../migrations/0013_clerk.sql")),
+    ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
+    ("identity_0009_key_limits", include_str!("../migrations/0009_key_limits.sql")),
+    ("identity_0010_step_up", include_str!("../migrations/0010_step_up.sql")),
+    ("identity_0011_attempts_apart", include_str!("../migrations/0011_attempts_apart.sql")),
+    ("identity_0012_clerk", include_str!("../migrations/0012_clerk.sql")),
 ];

@@ -12,7 +12,7 @@ use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, OperatorRole, i
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{ApiError, ErrorCode, Grants, KeyId, RoleKey, TenantId, UserId};
+use rowhouse_types::{ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
 use crate::client::{client_ip, device};
@@ -49,11 +49,20 @@ pub(crate) struct Account {
 /// A person as the keeper of their account.
 pub(crate) struct PersonAccount(pub(crate) Account);
 
+/// The same, if they have shown who they are within the last hour.
+pub(crate) struct ProvedPersonAccount(pub(crate) Account);
+
 /// An operator, of whatever role, as the keeper of their account.
 pub(crate) struct OperatorAccount(pub(crate) Account);
 
 impl From<PersonAccount> for Account {
     fn from(PersonAccount(account): PersonAccount) -> Self {
+        account
+    }
+}
+
+impl From<ProvedPersonAccount> for Account {
+    fn from(ProvedPersonAccount(account): ProvedPersonAccount) -> Self {
         account
     }
 }
@@ -67,8 +76,8 @@ impl From<OperatorAccount> for Account {
 /// Who works in a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
-    /// A person.
-    Person(UserId),
+    /// A person, in this session.
+    Person(UserId, SessionId),
     /// A program, by an API key of the tenant.
     Key(KeyId),
 }
@@ -98,6 +107,10 @@ pub(crate) struct Member {
 /// The same for a route with `{tenant}` in its path, where strangers get 404.
 pub(crate) struct PathMember(pub(crate) Member);
 
+/// The same, of somebody who has shown who they are within the last hour: for what a stolen session
+/// must not do.
+pub(crate) struct ProvedPathMember(pub(crate) Member);
+
 impl std::ops::Deref for Member {
     type Target = Party;
     fn deref(&self) -> &Party {
@@ -109,7 +122,7 @@ impl Party {
     /// Who asks, as the data API needs it. A key owns no records.
     pub(crate) fn caller(&self) -> Caller<'_> {
         let user = match self.who {
-            Who::Person(user) => Some(user),
+            Who::Person(user, _) => Some(user),
             Who::Key(_) => None,
         };
         Caller { context: &self.context, user, grants: &self.grants }
@@ -118,7 +131,7 @@ impl Party {
     /// As the audit log names them, with this request.
     pub(crate) fn actor(&self) -> Actor {
         let actor = match self.who {
-            Who::Person(user) => Actor::user(user),
+            Who::Person(user, _) => Actor::user(user),
             Who::Key(key) => Actor::key(key),
         };
         actor.in_request(&self.facts.request_id)
@@ -154,7 +167,7 @@ impl Credential {
 
     fn who(&self) -> Who {
         match self {
-            Self::Token(claims) => Who::Person(claims.user),
+            Self::Token(claims) => Who::Person(claims.user, claims.session),
             Self::Key(key) => Who::Key(key.id),
         }
     }
@@ -218,6 +231,17 @@ impl FromRequestParts<ServerState> for PersonAccount {
     }
 }
 
+impl FromRequestParts<ServerState> for ProvedPersonAccount {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let person = Person::from_request_parts(parts, state).await?;
+        state.identity.require_recent_proof(person.claims.session).await?;
+        let PersonAccount(account) = PersonAccount::from_request_parts(parts, state).await?;
+        Ok(Self(account))
+    }
+}
+
 impl FromRequestParts<ServerState> for OperatorAccount {
     type Rejection = Failure;
 
@@ -251,11 +275,23 @@ impl FromRequestParts<ServerState> for PathMember {
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let PathParty(party) = PathParty::from_request_parts(parts, state).await?;
         match party.who {
-            Who::Person(user) => Ok(Self(Member { user, party })),
+            Who::Person(user, _) => Ok(Self(Member { user, party })),
             Who::Key(_) => {
                 Err(Failure(ApiError::permission_denied("This is for people: an API key does not open it. Sign in.")))
             }
         }
+    }
+}
+
+impl FromRequestParts<ServerState> for ProvedPathMember {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let PathMember(member) = PathMember::from_request_parts(parts, state).await?;
+        if let Who::Person(_, session) = member.who {
+            state.identity.require_recent_proof(session).await?;
+        }
+        Ok(Self(member))
     }
 }
 
@@ -328,11 +364,17 @@ async fn admit(
     }
     let _ = facts.tenant.set(tenant.id);
     check_status(&tenant, in_path)?;
+    if part.is_mfa_overdue {
+        return Err(Failure(ApiError::new(
+            ErrorCode::MfaRequired,
+            "This organisation demands a second factor of you. Set it up with /api/auth/mfa/enrol and confirm.",
+        )));
+    }
     if let Credential::Key(key) = &credential {
         state.identity.key_used(key, client_ip(state, parts));
     }
     let context = tenant.context(&state.tenant_authority);
-    let Part { role, grants } = part;
+    let Part { role, grants, .. } = part;
     Ok(Party { context, role, grants, who: credential.who(), facts, tenant })
 }
 
@@ -371,6 +413,8 @@ pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
 struct Part {
     role: Option<RoleKey>,
     grants: Arc<Grants>,
+    /// They may do nothing before they have set up a second factor.
+    is_mfa_overdue: bool,
 }
 
 /// The tenant of this id or slug and the caller's part in it; none if either is absent, so that
@@ -387,11 +431,17 @@ async fn membership(
     let part = match credential {
         Credential::Token(claims) => {
             let access = state.identity.access(claims.user, tenant.id).await?;
-            access.map(|access| Part { role: Some(access.role.clone()), grants: access.grants.clone() })
+            access.map(|access| Part {
+                role: Some(access.role.clone()),
+                grants: access.grants.clone(),
+                is_mfa_overdue: access.is_mfa_overdue(),
+            })
         }
-        Credential::Key(key) => {
-            (key.tenant == tenant.id).then(|| Part { role: key.role.clone(), grants: key.grants.clone() })
-        }
+        Credential::Key(key) => (key.tenant == tenant.id).then(|| Part {
+            role: key.role.clone(),
+            grants: key.grants.clone(),
+            is_mfa_overdue: false,
+        }),
     };
     Ok(part.map(|part| (tenant, part)))
 }
@@ -430,7 +480,7 @@ fn report(
 ) {
     let actual = actual.map(|tenant| tenant.id).or(credential.tenant());
     let (user, details) = match credential.who() {
-        Who::Person(user) => (Some(user), Value::Null),
+        Who::Person(user, _) => (Some(user), Value::Null),
         Who::Key(key) => (None, json!({ "api_key": key })),
     };
     let device = device(state, parts);

@@ -23,10 +23,12 @@ fn all() -> Routes {
     routes::email::add(&mut list);
     routes::magic_link::add(&mut list);
     routes::sessions::add(&mut list);
+    routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
     routes::clerk::add(&mut list);
     routes::tenants::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);

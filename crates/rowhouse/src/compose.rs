@@ -115,7 +115,8 @@ impl Rowhouse {
                 issuer: settings.public_url.clone(),
                 development: settings.development,
                 service_name: title,
-                operator_mfa: !settings.development,
+                mfa_demanded: !settings.development,
+                people_sign_in: settings.clerk.is_none(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 ..IdentitySettings::default()
             },

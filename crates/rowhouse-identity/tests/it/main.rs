@@ -11,6 +11,7 @@ mod letters;
 mod limit;
 mod magic_link;
 mod member;
+mod mfa_policy;
 mod operator;
 mod password;
 mod refresh;
@@ -18,6 +19,7 @@ mod schema;
 mod second_factor;
 mod session;
 mod session_list;
+mod step_up;
 mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
@@ -185,7 +187,9 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::TooManyKeys(_) => "too many keys",
         IdentityError::NotFound => "not found",
         IdentityError::TooManyAttempts { .. } => "too many attempts",
+        IdentityError::TooManyRequests { .. } => "too many requests",
         IdentityError::MfaRequired => "mfa required",
+        IdentityError::StepUpRequired => "step up required",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",
         IdentityError::UnknownOperator => "unknown operator",
