@@ -154,7 +154,7 @@ impl Tenants {
     async fn copy_template(&self, template: &str, location: &Location) -> DatabaseResult<()> {
         let mut admin = self.lock_database_name(&location.database).await?;
         if database_exists(&admin, &location.database).await? {
-            admin.drop_database(&location.database).await?;
+            self.remove_database(&admin, location).await?;
         }
         let (new, from) = (quote_identifier(&location.database), quote_identifier(template));
         // wal_log copies through the buffers: no checkpoint, which file_copy forces (measured).
@@ -185,13 +185,18 @@ impl Tenants {
         self.databases.close(location);
         let mut admin = self.lock_database_name(&location.database).await?;
         if database_exists(&admin, &location.database).await? {
-            let database = quote_identifier(&location.database);
-            let service = quote_identifier(&self.databases.home().roles.service());
-            admin.batch(&format!("revoke connect on database {database} from {service}")).await?;
-            self.end_service_sessions(location).await?;
-            admin.drop_database(&location.database).await?;
+            self.remove_database(&admin, location).await?;
         }
         unlock(&mut admin).await
+    }
+
+    /// Drops a database, under the lock of its name. Whoever made it may have connected already.
+    async fn remove_database(&self, admin: &SystemConnection, location: &Location) -> DatabaseResult<()> {
+        let database = quote_identifier(&location.database);
+        let service = quote_identifier(&self.databases.home().roles.service());
+        admin.batch(&format!("revoke connect on database {database} from public, {service}")).await?;
+        self.end_service_sessions(location).await?;
+        admin.drop_database(&location.database).await
     }
 
     /// Ends the service role's sessions in a database. The owner may not (it is no member of the
