@@ -182,7 +182,6 @@ impl Tenants {
 
     /// Removes a database, if it is there, with whoever is connected to it.
     pub(crate) async fn drop_database(&self, location: &Location) -> DatabaseResult<()> {
-        self.databases.close(location);
         let mut admin = self.lock_database_name(&location.database).await?;
         if database_exists(&admin, &location.database).await? {
             self.remove_database(&admin, location).await?;
@@ -192,6 +191,7 @@ impl Tenants {
 
     /// Drops a database, under the lock of its name. Whoever made it may have connected already.
     async fn remove_database(&self, admin: &SystemConnection, location: &Location) -> DatabaseResult<()> {
+        self.databases.close(location);
         let database = quote_identifier(&location.database);
         let service = quote_identifier(&self.databases.home().roles.service());
         admin.batch(&format!("revoke connect on database {database} from public, {service}")).await?;
