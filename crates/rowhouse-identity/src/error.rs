@@ -32,6 +32,12 @@ pub enum IdentityError {
     /// The person is a member of the tenant already.
     #[error("a member already")]
     AlreadyMember,
+    /// The address stands in the same list twice.
+    #[error("the address is there twice")]
+    Twice,
+    /// The tenant has as many open invitations as it may have.
+    #[error("the tenant has {0} open invitations already")]
+    TooManyInvitations(i64),
     /// The link of a mail was made up, used before, is over, or is for something else.
     #[error("the link is not valid any more")]
     InvalidLink,
@@ -99,6 +105,12 @@ impl From<IdentityError> for ApiError {
             ),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
+            IdentityError::Twice => {
+                ApiError::validation(vec![FieldError::new("email", "duplicate", "stands in the list before")])
+            }
+            IdentityError::TooManyInvitations(most) => ApiError::conflict(format!(
+                "An organisation has at most {most} open invitations. Revoke some, or wait until they are accepted."
+            )),
             IdentityError::InvalidLink => {
                 ApiError::new(ErrorCode::NotFound, "This link is not valid any more. Ask for a new one.")
             }
@@ -147,6 +159,8 @@ mod tests {
             (IdentityError::Role, 422),
             (IdentityError::Unproved, 403),
             (IdentityError::AlreadyMember, 409),
+            (IdentityError::Twice, 422),
+            (IdentityError::TooManyInvitations(1000), 409),
             (IdentityError::InvalidLink, 404),
             (IdentityError::WrongPassword, 422),
             (IdentityError::InvalidKey, 401),

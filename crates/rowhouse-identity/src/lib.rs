@@ -37,9 +37,9 @@ pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
-pub use invite::{InvitationOut, Invite};
+pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
 pub use keys::{Claims, Org};
-pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member::{Manager, MemberOut, MemberPage, MembershipOut, membership_create};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use session::{Device, Me, SignIn, Tokens};
@@ -53,4 +53,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0003_refresh_grace", include_str!("../migrations/0003_refresh_grace.sql")),
     ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
+    ("identity_0008_invitation_links", include_str!("../migrations/0008_invitation_links.sql")),
 ];

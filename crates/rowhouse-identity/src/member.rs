@@ -6,8 +6,9 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use rowhouse_audit::Actor;
 use rowhouse_postgres::{Row, SystemConnection, TenantContext, params};
-use rowhouse_types::{PER_PAGE_DEFAULT, PER_PAGE_MAX, RoleKey, TenantId, UserId};
+use rowhouse_types::{Grants, PER_PAGE_DEFAULT, PER_PAGE_MAX, RoleKey, TenantId, UserId};
 use serde::Serialize;
 
 use crate::error::IdentityError;
@@ -49,6 +50,20 @@ impl fmt::Debug for MemberOut {
         let mut shown = f.debug_struct("MemberOut");
         shown.field("user_id", &self.user_id).field("role", &self.role).finish_non_exhaustive()
     }
+}
+
+/// A member who manages the people of their tenant. That they may is for the caller to check; what
+/// they hold bounds what they can give and take.
+#[derive(Debug, Clone, Copy)]
+pub struct Manager<'a> {
+    /// Where.
+    pub tenant: TenantId,
+    /// The person.
+    pub user: UserId,
+    /// The same, as the audit log names them.
+    pub actor: &'a Actor,
+    /// What they hold there.
+    pub grants: &'a Grants,
 }
 
 /// Which members to list: the first 50 by name unless said otherwise.

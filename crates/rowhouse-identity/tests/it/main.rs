@@ -6,6 +6,7 @@ mod api_key;
 mod email;
 mod forgery;
 mod invitation;
+mod invite;
 mod keys;
 mod letters;
 mod magic_link;
@@ -175,6 +176,8 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::Role => "role",
         IdentityError::Unproved => "unproved",
         IdentityError::AlreadyMember => "already member",
+        IdentityError::Twice => "twice",
+        IdentityError::TooManyInvitations(_) => "too many invitations",
         IdentityError::InvalidLink => "invalid link",
         IdentityError::WrongPassword => "wrong password",
         IdentityError::InvalidKey => "invalid key",

@@ -56,11 +56,15 @@ struct Spoils {
     session: String,
     /// An API key of the tenant's.
     api_key: String,
+    /// An open invitation of the tenant's.
+    invitation: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
-        Self { tenant: tenant.into(), slug: "", records: Vec::new(), session: ABSENT.into(), api_key: ABSENT.into() }
+        let absent = || ABSENT.to_owned();
+        let (session, api_key, invitation) = (absent(), absent(), absent());
+        Self { tenant: tenant.into(), slug: "", records: Vec::new(), session, api_key, invitation }
     }
 }
 
@@ -73,8 +77,10 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     }
     let session = victim.get("/api/auth/sessions?limit=1").await.text("/data/0/id");
     let made = victim.make_key(demo.slug, &json!({ "name": "Spoils", "role": "viewer" })).await;
+    let invite = json!({ "email": format!("spoils@{}.example", demo.slug), "role": "viewer" });
+    let invited = victim.post(&format!("/api/tenants/{}/invitations", demo.slug), &invite).await;
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
-    Spoils { tenant, slug, records, session, api_key }
+    Spoils { tenant, slug, records, session, api_key, invitation: invited.text("/data/id") }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -86,6 +92,7 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
         let value = match &filled[start..=end] {
             "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
+            "{id}" if foreign && path.contains("/invitations/") => spoils.invitation.clone(),
             "{id}" if foreign => record.unwrap_or(ABSENT).to_owned(),
             "{tenant}" if foreign => spoils.tenant.clone(),
             "{id}" | "{tenant}" | "{operation}" => ABSENT.to_owned(),

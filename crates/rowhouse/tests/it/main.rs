@@ -11,6 +11,7 @@ mod drain;
 mod external;
 mod gate;
 mod interrupt;
+mod invitations;
 mod isolation;
 mod layers;
 mod long_url;
