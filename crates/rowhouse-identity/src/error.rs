@@ -3,6 +3,7 @@
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
+use crate::organisation_error::OrganisationError;
 use crate::password::PasswordError;
 
 /// An identity operation was refused or failed.
@@ -32,12 +33,6 @@ pub enum IdentityError {
     /// The person is a member of the tenant already.
     #[error("a member already")]
     AlreadyMember,
-    /// The address stands in the same list twice.
-    #[error("the address is there twice")]
-    Twice,
-    /// The tenant has as many open invitations as it may have.
-    #[error("the tenant has {0} open invitations already")]
-    TooManyInvitations(i64),
     /// The link of a mail was made up, used before, is over, or is for something else.
     #[error("the link is not valid any more")]
     InvalidLink,
@@ -56,6 +51,9 @@ pub enum IdentityError {
     /// The tenant has as many API keys as it may have.
     #[error("the tenant has {0} API keys already")]
     TooManyKeys(i64),
+    /// The people of a tenant, or what they may do, cannot become so.
+    #[error(transparent)]
+    Organisation(#[from] OrganisationError),
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
@@ -64,6 +62,14 @@ pub enum IdentityError {
     Name {
         /// `first_name` or `last_name`.
         field: &'static str,
+    },
+    /// What a person or a member is to be known by cannot be taken.
+    #[error("the {field} cannot be taken")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What it must be.
+        message: &'static str,
     },
     /// A password cannot be taken, or not now.
     #[error(transparent)]
@@ -105,25 +111,20 @@ impl From<IdentityError> for ApiError {
             ),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
-            IdentityError::Twice => {
-                ApiError::validation(vec![FieldError::new("email", "duplicate", "stands in the list before")])
-            }
-            IdentityError::TooManyInvitations(most) => ApiError::conflict(format!(
-                "An organisation has at most {most} open invitations. Revoke some, or wait until they are accepted."
-            )),
             IdentityError::InvalidLink => {
                 ApiError::new(ErrorCode::NotFound, "This link is not valid any more. Ask for a new one.")
             }
             IdentityError::WrongPassword => {
                 ApiError::validation(vec![FieldError::new("current_password", "wrong", "is wrong")])
             }
+            IdentityError::Organisation(refusal) => refusal.into(),
             IdentityError::NotFound => ApiError::not_found(),
             IdentityError::InvalidKey => ApiError::unauthenticated(
                 "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
             ),
-            IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
-                "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
-            )),
+            IdentityError::NotHeld(permission) => {
+                ApiError::permission_denied(format!("You cannot hand on what you do not hold: {permission}."))
+            }
             IdentityError::UnknownRole => {
                 ApiError::validation(vec![FieldError::new("role", "not_allowed", "is no role of this app")])
             }
@@ -132,6 +133,9 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
+                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
+            }
+            IdentityError::Field { field, message } => {
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
             }
             IdentityError::Password(fault @ PasswordError::Length) => {
@@ -159,8 +163,6 @@ mod tests {
             (IdentityError::Role, 422),
             (IdentityError::Unproved, 403),
             (IdentityError::AlreadyMember, 409),
-            (IdentityError::Twice, 422),
-            (IdentityError::TooManyInvitations(1000), 409),
             (IdentityError::InvalidLink, 404),
             (IdentityError::WrongPassword, 422),
             (IdentityError::InvalidKey, 401),
@@ -169,6 +171,7 @@ mod tests {
             (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
             (IdentityError::Name { field: "first_name" }, 422),
+            (IdentityError::Field { field: "phone", message: "" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),

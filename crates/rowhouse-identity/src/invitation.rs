@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
-use crate::member::membership_join;
+use crate::member::{members_changed, membership_join};
 use crate::password::{hash_password, verify_password};
 use crate::session::{Device, Tokens};
 use crate::user::{NewUser, user_create};
@@ -259,6 +259,7 @@ impl Identity {
             connection.query(PROVED, params![user]).await?;
         }
         membership_join(&connection, open.offer.tenant, user, &open.role).await?;
+        members_changed(&connection, open.offer.tenant).await?;
         connection.commit().await?;
         self.nudge_mails();
         self.forget_access(user, open.offer.tenant).await;

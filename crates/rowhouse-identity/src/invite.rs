@@ -17,6 +17,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::invitation::{Offer, VALID_DAYS};
 use crate::member::Manager;
+use crate::organisation_error::OrganisationError;
 
 /// Invitations that a tenant may have open at a time: each is a mail to somebody who may not want it.
 const OPEN_MAX: i64 = 1000;
@@ -146,7 +147,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Role`] for one that nobody knows or that allows more than the inviter may;
     /// [`IdentityError::Unproved`] if the inviter's own address is not proved;
-    /// [`IdentityError::AlreadyMember`]; [`IdentityError::TooManyInvitations`].
+    /// [`IdentityError::AlreadyMember`]; [`OrganisationError::TooManyInvitations`].
     pub async fn invite(&self, by: Manager<'_>, invite: Invite) -> Result<InvitationOut, IdentityError> {
         let mut connection = self.control("invite somebody").await?;
         connection.begin().await?;
@@ -161,8 +162,8 @@ impl Identity {
     /// addresses.
     ///
     /// # Errors
-    /// Of all: [`IdentityError::Unproved`], [`IdentityError::TooManyInvitations`]. Of one: as for
-    /// [`Self::invite`], and [`IdentityError::Twice`] for an address that stood there before.
+    /// Of all: [`IdentityError::Unproved`], [`OrganisationError::TooManyInvitations`]. Of one: as for
+    /// [`Self::invite`], and [`OrganisationError::Twice`] for an address that stood there before.
     pub async fn invite_many(
         &self,
         by: Manager<'_>,
@@ -228,16 +229,17 @@ impl Identity {
         deed: &'static str,
     ) -> Result<Vec<Result<InvitationOut, IdentityError>>, IdentityError> {
         let found = look(connection, by, invites).await?;
+        let roles = self.roles_hold(connection, by.tenant, invites.iter().map(|invite| &invite.role)).await?;
         let mut seen = HashSet::new();
         let refusals: Vec<Option<IdentityError>> = invites
             .iter()
             .map(|Invite { email, role }| {
                 if !seen.insert(email.as_str()) {
-                    Some(IdentityError::Twice)
+                    Some(OrganisationError::Twice.into())
                 } else if found.members.contains(email.as_str()) {
                     Some(IdentityError::AlreadyMember)
                 } else {
-                    let given = self.role_grants(role).filter(|given| by.grants.covers_all(given));
+                    let given = roles.get(role).filter(|given| by.grants.covers_all(given));
                     given.is_none().then_some(IdentityError::Role)
                 }
             })
@@ -249,7 +251,7 @@ impl Identity {
             .map(|(invite, _)| json!({ "id": InvitationId::generate(), "email": invite.email, "role": invite.role }))
             .collect();
         if found.open + i64::try_from(rows.len()).unwrap_or(i64::MAX) > OPEN_MAX {
-            return Err(IdentityError::TooManyInvitations(OPEN_MAX));
+            return Err(OrganisationError::TooManyInvitations(OPEN_MAX).into());
         }
         let mut made = put(connection, by, rows).await?;
         let mails = made.iter().map(|(invited, link_number)| {

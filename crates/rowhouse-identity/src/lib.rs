@@ -18,13 +18,17 @@ mod link_token;
 mod magic_link;
 mod mail_link;
 mod member;
+mod member_change;
 mod operator;
+mod organisation_error;
 mod password;
 mod password_change;
 mod password_reset;
+mod profile;
 mod refresh;
 mod refresh_token;
 mod remembered;
+mod role;
 mod session;
 mod session_list;
 mod user;
@@ -39,9 +43,13 @@ pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
 pub use keys::{Claims, Org};
-pub use member::{Manager, MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member_change::MemberPatch;
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
+pub use organisation_error::OrganisationError;
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use profile::ProfilePatch;
+pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
@@ -54,4 +62,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0004_mail_links", include_str!("../migrations/0004_mail_links.sql")),
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0008_invitation_links", include_str!("../migrations/0008_invitation_links.sql")),
+    ("identity_0009_roles", include_str!("../migrations/0009_roles.sql")),
+    ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
 ];

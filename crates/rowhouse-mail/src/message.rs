@@ -69,6 +69,15 @@ pub enum Message {
         /// How it was done.
         deed: Deed,
     },
+    /// A tenant has another owner; told to both.
+    OwnershipTransferred {
+        /// Who was it before.
+        from: String,
+        /// Who is it now.
+        to: String,
+        /// How it was done.
+        deed: Deed,
+    },
     /// Somebody signed in on a device that was not seen before.
     NewSignIn {
         /// How it was done.
@@ -105,6 +114,8 @@ pub enum MailKind {
     EmailChanged,
     /// [`Message::PasswordChanged`]
     PasswordChanged,
+    /// [`Message::OwnershipTransferred`]
+    OwnershipTransferred,
     /// [`Message::NewSignIn`]
     NewSignIn,
     /// [`Message::RefreshTokenReused`]
@@ -122,6 +133,7 @@ impl MailKind {
         Self::Invitation,
         Self::EmailChanged,
         Self::PasswordChanged,
+        Self::OwnershipTransferred,
         Self::NewSignIn,
         Self::RefreshTokenReused,
         Self::AccountLocked,
@@ -136,6 +148,7 @@ impl MailKind {
             Self::Invitation => "invitation",
             Self::EmailChanged => "email_changed",
             Self::PasswordChanged => "password_changed",
+            Self::OwnershipTransferred => "ownership_transferred",
             Self::NewSignIn => "new_sign_in",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountLocked => "account_locked",
@@ -153,6 +166,7 @@ impl Message {
             Self::Invitation { .. } => MailKind::Invitation,
             Self::EmailChanged { .. } => MailKind::EmailChanged,
             Self::PasswordChanged { .. } => MailKind::PasswordChanged,
+            Self::OwnershipTransferred { .. } => MailKind::OwnershipTransferred,
             Self::NewSignIn { .. } => MailKind::NewSignIn,
             Self::RefreshTokenReused { .. } => MailKind::RefreshTokenReused,
             Self::AccountLocked { .. } => MailKind::AccountLocked,
@@ -168,6 +182,7 @@ impl Message {
             Self::AccountLocked { link, .. } => link.as_ref(),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. } => None,
         }
@@ -177,6 +192,7 @@ impl Message {
         match self {
             Self::EmailChanged { deed, .. }
             | Self::PasswordChanged { deed }
+            | Self::OwnershipTransferred { deed, .. }
             | Self::NewSignIn { deed }
             | Self::RefreshTokenReused { deed }
             | Self::AccountLocked { deed, .. } => Some(deed),
@@ -197,6 +213,7 @@ impl Message {
             Self::AccountLocked { locked_for, .. } => Some(*locked_for),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. } => None,
         }
@@ -211,6 +228,7 @@ impl Message {
             | Self::Invitation { valid_for, .. } => NEWS_LASTS.min(*valid_for),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
             | Self::AccountLocked { .. } => NEWS_LASTS,

@@ -11,6 +11,7 @@ mod host;
 mod metrics;
 mod openapi;
 mod paging;
+mod permissions;
 mod refusal;
 mod route;
 mod router;
