@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::email;
-use crate::body::JsonBody;
+use crate::body::{JsonBody, Object};
 use crate::envelope::{Answer, Failure};
 use crate::gate::PathMember;
 use crate::paging::{CURSOR, LIMIT, PageQuery};
@@ -77,8 +77,8 @@ struct InviteIn {
 #[serde(deny_unknown_fields)]
 struct InviteManyIn {
     /// From 1 to 100.
-    #[schemars(length(min = 1, max = 100))]
-    invitations: Vec<InviteIn>,
+    #[schemars(with = "Vec<InviteIn>", length(min = 1, max = 100))]
+    invitations: Vec<Object<InviteIn>>,
 }
 
 /// What became of one address of many: an invitation, or why there is none.
@@ -140,14 +140,14 @@ async fn invite_members(
         let message = format!("must be 1 to {MANY_MAX}");
         return Err(ApiError::validation(vec![FieldError::new("invitations", "invalid", message)]).into());
     }
-    let read = |one: &InviteIn| {
+    let read = |Object(one): &Object<InviteIn>| {
         let email = one.email.parse::<EmailAddress>();
         email.map(|email| Invite { email, role: RoleKey::new(one.role.as_str()) })
     };
     let judged: Vec<_> = body.invitations.iter().map(read).collect();
     let good: Vec<Invite> = judged.iter().flatten().cloned().collect();
     let mut invited = state.identity.invite_many(member.manager(&member.actor()), &good).await?.into_iter();
-    let outcome = |(one, judged): (InviteIn, Result<Invite, EmailError>)| {
+    let outcome = |(Object(one), judged): (Object<InviteIn>, Result<Invite, EmailError>)| {
         let (invitation, errors) = match judged.map(|_| invited.next()) {
             Ok(Some(Ok(invitation))) => (Some(invitation), Vec::new()),
             Ok(Some(Err(refusal))) => (None, ApiError::from(refusal).details),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::auth::device;
 use super::profile::ProfileIn;
-use crate::body::JsonBody;
+use crate::body::{JsonBody, Object};
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Member, Party, PathMember, PathParty};
 use crate::paging::{CURSOR, LIMIT, PageQuery};
@@ -100,7 +100,8 @@ struct TransferIn {
 #[serde(deny_unknown_fields)]
 struct OnboardIn {
     #[serde(default)]
-    profile: ProfileIn,
+    #[schemars(with = "ProfileIn")]
+    profile: Object<ProfileIn>,
     /// Answers to what the app asks; kept in the member's metadata as `onboarding`.
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     answers: Option<Value>,
@@ -223,7 +224,7 @@ async fn onboard_member(
 ) -> Result<Answer<MemberOut>, Failure> {
     let Member { user, .. } = member;
     let (actor, tenant) = (member.actor(), member.tenant.id);
-    let tenants = state.identity.onboard_member(&actor, tenant, user, body.profile.into(), body.answers).await?;
+    let tenants = state.identity.onboard_member(&actor, tenant, user, body.profile.0.into(), body.answers).await?;
     project(&state, &tenants).await;
     answer(&state, &member, user).await
 }
