@@ -3,6 +3,7 @@
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
+use crate::organisation_error::OrganisationError;
 use crate::password::PasswordError;
 
 /// An identity operation was refused or failed.
@@ -50,6 +51,9 @@ pub enum IdentityError {
     /// The tenant has as many API keys as it may have.
     #[error("the tenant has {0} API keys already")]
     TooManyKeys(i64),
+    /// The people of a tenant, or what they may do, cannot become so.
+    #[error(transparent)]
+    Organisation(#[from] OrganisationError),
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
@@ -76,6 +80,14 @@ pub enum IdentityError {
     Name {
         /// `first_name` or `last_name`.
         field: &'static str,
+    },
+    /// What a person or a member is to be known by cannot be taken.
+    #[error("the {field} cannot be taken")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What it must be.
+        message: &'static str,
     },
     /// A password cannot be taken, or not now.
     #[error(transparent)]
@@ -125,13 +137,14 @@ impl From<IdentityError> for ApiError {
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
             IdentityError::InvalidLink => gone("This link is not valid any more. Ask for a new one."),
             IdentityError::WrongPassword => invalid("current_password", "wrong", "is wrong"),
+            IdentityError::Organisation(refusal) => refusal.into(),
             IdentityError::NotFound => ApiError::not_found(),
             IdentityError::InvalidKey => ApiError::unauthenticated(
                 "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
             ),
-            IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
-                "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
-            )),
+            IdentityError::NotHeld(permission) => {
+                ApiError::permission_denied(format!("You cannot hand on what you do not hold: {permission}."))
+            }
             IdentityError::UnknownRole => invalid("role", "not_allowed", "is no role of this app"),
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
@@ -153,6 +166,9 @@ impl From<IdentityError> for ApiError {
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 invalid(field, "invalid", message)
+            }
+            IdentityError::Field { field, message } => {
+                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
             }
             IdentityError::Password(fault @ PasswordError::Length) => {
                 invalid("password", "invalid", &fault.to_string())
@@ -192,6 +208,7 @@ mod tests {
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),
             (IdentityError::Name { field: "first_name" }, 422),
+            (IdentityError::Field { field: "phone", message: "" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),

@@ -199,11 +199,41 @@ impl Identity {
 
     async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
-            select m.role from control.memberships m join control.users u on u.id = m.user_id
+            select m.role, r.permissions
+            from control.memberships m join control.users u on u.id = m.user_id
+            left join control.roles r on r.tenant_id = m.tenant_id and r.key = m.role
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
         let connection = self.control("look up a membership").await?;
         let row = connection.query_opt(ROLE, params![tenant, user]).await?;
-        Ok(row.map(|row| Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0))))))
+        if row.is_some() {
+            self.member_seen(user, tenant);
+        }
+        Ok(row.map(|row| {
+            let own: Option<Vec<String>> = row.get(1);
+            Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)), own.as_deref()))
+        }))
+    }
+
+    /// Notes that a member is at work, at most every few minutes, while the request goes on.
+    fn member_seen(&self, user: UserId, tenant: TenantId) {
+        const SEEN: &str = "
+            update control.memberships set last_seen_at = now()
+            where tenant_id = $1 and user_id = $2
+              and (last_seen_at is null or last_seen_at < now() - interval '4 minutes')";
+        if !self.caches.seen.entry((user, tenant)).or_insert(()).is_fresh() {
+            return;
+        }
+        let (databases, scope) = (self.databases.clone(), self.authority.scope("note that a member is at work"));
+        tokio::spawn(async move {
+            let noted: DatabaseResult<()> = async {
+                let connection = databases.control(&scope).await?;
+                connection.query(SEEN, params![tenant, user]).await.map(drop)
+            }
+            .await;
+            if let Err(error) = noted {
+                tracing::warn!(tenant_id = %tenant, user_id = %user, %error, "note that a member is at work");
+            }
+        });
     }
 
     pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {

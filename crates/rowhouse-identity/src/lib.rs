@@ -20,14 +20,18 @@ mod lock_mail;
 mod magic_link;
 mod mail_link;
 mod member;
+mod member_change;
 mod operator;
+mod organisation_error;
 mod password;
 mod password_change;
 mod password_reset;
+mod profile;
 mod recovery_code;
 mod refresh;
 mod refresh_token;
 mod remembered;
+mod role;
 mod second_factor;
 mod session;
 mod session_list;
@@ -42,13 +46,17 @@ pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
-pub use invite::{InvitationOut, Invite};
+pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
 pub use keys::{Claims, Org};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
-pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member_change::MemberPatch;
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
+pub use organisation_error::OrganisationError;
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use profile::ProfilePatch;
+pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
@@ -63,4 +71,7 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
+    ("identity_0008_invitation_links", include_str!("../migrations/0008_invitation_links.sql")),
+    ("identity_0009_roles", include_str!("../migrations/0009_roles.sql")),
+    ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
 ];

@@ -48,7 +48,7 @@ impl LimitedRoute {
     pub const RESEND_VERIFICATION: Self = Self("resend_verification");
     /// Giving the password once more, to change it or the address.
     pub const PASSWORD_CHECK: Self = Self("password_check");
-    /// Inviting somebody, which sends a mail to anybody.
+    /// Inviting somebody, which sends a mail to anybody: each address counts, and each time anew.
     pub const INVITE: Self = Self("invite");
     /// API keys that are refused, of an address: programs with good keys share addresses, too.
     pub const API_KEY: Self = Self("api_key");
@@ -225,10 +225,23 @@ impl Identity {
     }
 
     pub(crate) async fn count(&self, connection: &SystemConnection, attempt: &Attempt) -> Result<(), IdentityError> {
-        const COUNT: &str = "select control.attempt($1, $2, $3, $4, $5)";
+        self.count_list(connection, attempt, 1).await
+    }
+
+    /// Counts as many attempts as a list is long; the first decides. Whoever may begin a list may end
+    /// it, and waits after it: a long one is never refused for its length alone.
+    pub(crate) async fn count_list(
+        &self,
+        connection: &SystemConnection,
+        attempt: &Attempt,
+        length: usize,
+    ) -> Result<(), IdentityError> {
+        const COUNT: &str = "
+            select (array_agg(control.attempt($1, $2, $3, $4, $5)))[1] from generate_series(1, $6::int4)";
         let limits = &self.settings.limits;
         let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
-        let values = params![guarded, account, network, limits.attempts_max, limits.window_seconds];
+        let length = i32::try_from(length).unwrap_or(i32::MAX).max(1);
+        let values = params![guarded, account, network, limits.attempts_max, limits.window_seconds, length];
         let row = connection.query_opt(COUNT, values).await?;
         admit(row.and_then(|row| row.get(0)))
     }

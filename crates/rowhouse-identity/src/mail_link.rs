@@ -116,10 +116,18 @@ impl Identity {
             Ok(_) => Ok(()),
             Err(MailError::Database(error)) => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, kind = mail.message.kind().as_str(), to = mail.to.masked(), "write a mail");
+                log_unwritten(mail, &error);
                 Ok(())
             }
         }
+    }
+
+    /// Queues mails in the caller's transaction, with one statement.
+    pub(crate) async fn enqueue_all(&self, connection: &SystemConnection, mails: &[Mail]) -> Result<(), IdentityError> {
+        let Some(mailer) = &self.mailer else { return Ok(()) };
+        let unwritten = mailer.enqueue_all(connection, mails).await?;
+        unwritten.iter().for_each(|(mail, error)| log_unwritten(mail, error));
+        Ok(())
     }
 
     /// Queues the mail that tells a person of a new password, in the caller's transaction.
@@ -148,6 +156,10 @@ impl Identity {
     pub(crate) fn page(&self, page: &str, token: &str) -> Link {
         Link::new(format!("{}/{page}/{token}", self.settings.issuer.trim_end_matches('/')))
     }
+}
+
+fn log_unwritten(mail: &Mail, error: &MailError) {
+    tracing::error!(%error, kind = mail.message.kind().as_str(), to = mail.to.masked(), "write a mail");
 }
 
 /// Whether a link can still be followed. Whoever then follows it may still be too late.

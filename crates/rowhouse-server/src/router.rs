@@ -24,8 +24,11 @@ fn all() -> Routes {
     routes::magic_link::add(&mut list);
     routes::sessions::add(&mut list);
     routes::mfa::add(&mut list);
+    routes::profile::add(&mut list);
     routes::tenants::add(&mut list);
+    routes::members::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::roles::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);
