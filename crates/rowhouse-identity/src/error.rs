@@ -100,6 +100,11 @@ pub enum IdentityError {
     Database(#[from] DatabaseError),
 }
 
+const PROVE_FIRST: &str =
+    "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.";
+const INVALID_KEY: &str = "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.";
+const SEND_A_CODE: &str = "Send the code of your authenticator app, or a recovery code, too.";
+
 fn gone(message: &'static str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message)
 }
@@ -130,18 +135,14 @@ impl From<IdentityError> for ApiError {
             IdentityError::Role => {
                 invalid("role", "not_allowed", "is no role of this organisation that allows no more than your own")
             }
-            IdentityError::Unproved => ApiError::permission_denied(
-                "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.",
-            ),
+            IdentityError::Unproved => ApiError::permission_denied(PROVE_FIRST),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
             IdentityError::InvalidLink => gone("This link is not valid any more. Ask for a new one."),
             IdentityError::WrongPassword => invalid("current_password", "wrong", "is wrong"),
             IdentityError::Organisation(refusal) => refusal.into(),
             IdentityError::NotFound => ApiError::not_found(),
-            IdentityError::InvalidKey => ApiError::unauthenticated(
-                "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
-            ),
+            IdentityError::InvalidKey => ApiError::unauthenticated(INVALID_KEY),
             IdentityError::NotHeld(permission) => {
                 ApiError::permission_denied(format!("You cannot hand on what you do not hold: {permission}."))
             }
@@ -154,10 +155,7 @@ impl From<IdentityError> for ApiError {
                 "Too many attempts. Wait as long as Retry-After says, then try again.",
             )
             .retry_after(retry_after_seconds),
-            IdentityError::MfaRequired => ApiError::new(
-                ErrorCode::MfaRequired,
-                "Send the code of your authenticator app, or a recovery code, too.",
-            ),
+            IdentityError::MfaRequired => ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE),
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
             }
