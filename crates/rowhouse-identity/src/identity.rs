@@ -4,6 +4,7 @@
 //! have changed: a role, a session's end.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct IdentitySettings {
     pub session_days_max: i32,
     /// Whether this is for development: API keys are made and taken as `rh_test_`.
     pub development: bool,
+    /// Whom to ask about domains, instead of the machine's own resolver.
+    pub dns_server: Option<SocketAddr>,
 }
 
 impl Default for IdentitySettings {
@@ -55,6 +58,7 @@ impl Default for IdentitySettings {
             session_days: 30,
             session_days_max: 90,
             development: false,
+            dns_server: None,
         }
     }
 }

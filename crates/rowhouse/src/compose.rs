@@ -112,6 +112,7 @@ impl Rowhouse {
             IdentitySettings {
                 issuer: settings.public_url.clone(),
                 development: settings.development,
+                dns_server: settings.dns_server,
                 ..IdentitySettings::default()
             },
         )
