@@ -92,6 +92,9 @@ pub enum IdentityError {
     /// A password cannot be taken, or not now.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The DNS does not answer.
+    #[error("the DNS does not answer: {0}")]
+    Dns(String),
     /// The signing keys cannot be used.
     #[error("the signing keys cannot be used: {0}")]
     Keys(&'static str),
@@ -172,6 +175,7 @@ impl From<IdentityError> for ApiError {
                 invalid("password", "invalid", &fault.to_string())
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
+            IdentityError::Dns(_) => ApiError::unavailable(error),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
             IdentityError::Database(source) => source.into(),
         }
@@ -210,6 +214,7 @@ mod tests {
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),
+            (IdentityError::Dns("late".into()), 503),
             (IdentityError::Keys("there is none"), 500),
             (DatabaseError::Unavailable("gone".into()).into(), 503),
         ] {

@@ -4,6 +4,7 @@
 //! have changed: a role, a session's end.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct IdentitySettings {
     pub service_name: String,
     /// Whether every operator must have a second factor.
     pub operator_mfa: bool,
+    /// Whom to ask about domains, instead of the machine's own resolver.
+    pub dns_server: Option<SocketAddr>,
 }
 
 impl Default for IdentitySettings {
@@ -66,6 +69,7 @@ impl Default for IdentitySettings {
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
             operator_mfa: true,
+            dns_server: None,
         }
     }
 }

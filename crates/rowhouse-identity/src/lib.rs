@@ -7,6 +7,8 @@ mod access;
 mod api_key;
 mod api_key_access;
 mod api_key_secret;
+mod dns;
+mod domain;
 mod email_change;
 mod email_proof;
 mod error;
@@ -42,6 +44,7 @@ pub use access::Access;
 pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
 pub use api_key_access::{KeyAccess, KeyRights};
 pub use api_key_secret::{ApiKeySecret, is_api_key};
+pub use domain::{DomainOut, DomainRecord, JoinableOut, domain_name};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
@@ -74,4 +77,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0008_invitation_links", include_str!("../migrations/0008_invitation_links.sql")),
     ("identity_0009_roles", include_str!("../migrations/0009_roles.sql")),
     ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
+    ("identity_0011_domains", include_str!("../migrations/0011_domains.sql")),
 ];

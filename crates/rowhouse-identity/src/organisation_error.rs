@@ -30,7 +30,7 @@ pub enum OrganisationError {
     #[error("the role's name is taken")]
     RoleTaken,
     /// A role cannot be removed while somebody has it.
-    #[error("{members} members, {invitations} invitations and {keys} API keys have the role")]
+    #[error("{members} members, {invitations} invitations, {keys} API keys and {domains} domains have the role")]
     RoleInUse {
         /// Members, also those who are deactivated.
         members: i64,
@@ -38,7 +38,18 @@ pub enum OrganisationError {
         invitations: i64,
         /// API keys, also those that have ended.
         keys: i64,
+        /// Domains by which people join with it.
+        domains: i64,
     },
+    /// Another tenant has proved the domain, or it is the tenant's already.
+    #[error("the domain is taken")]
+    DomainTaken,
+    /// The record that proves the domain is not in the DNS.
+    #[error("the domain is not proved")]
+    DomainUnproved,
+    /// The tenant has as many domains as it may have.
+    #[error("the tenant has {0} domains already")]
+    TooManyDomains(i64),
     /// The tenant has as many roles of its own as it may have.
     #[error("the tenant has {0} roles already")]
     TooManyRoles(i64),
@@ -73,10 +84,20 @@ impl From<OrganisationError> for ApiError {
                 ApiError::conflict("This name of a role is taken, or somebody still has a role of it.")
                     .with_details(vec![FieldError::new("key", "taken", "is taken")])
             }
-            OrganisationError::RoleInUse { members, invitations, keys } => ApiError::conflict(format!(
-                "The role is in use: {members} members, {invitations} invitations and {keys} API keys have it. \
+            OrganisationError::RoleInUse { members, invitations, keys, domains } => ApiError::conflict(format!(
+                "The role is in use: {members} members, {invitations} invitations, {keys} API keys and {domains} domains have it. \
                  Give them another first."
             )),
+            OrganisationError::DomainTaken => {
+                ApiError::conflict("The domain is this organisation's already, or another one has proved it.")
+                    .with_details(vec![FieldError::new("domain", "taken", "is taken")])
+            }
+            OrganisationError::DomainUnproved => ApiError::conflict(
+                "The domain's TXT record is not in the DNS yet. Make it as `record` tells, and try again in a while.",
+            ),
+            OrganisationError::TooManyDomains(most) => {
+                ApiError::conflict(format!("An organisation has at most {most} domains. Remove one first."))
+            }
             OrganisationError::TooManyRoles(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} roles of its own. Remove one first."))
             }
@@ -99,7 +120,10 @@ mod tests {
             (OrganisationError::AlreadyOwner, 409),
             (OrganisationError::TooManyTenants(50), 409),
             (OrganisationError::RoleTaken, 409),
-            (OrganisationError::RoleInUse { members: 1, invitations: 0, keys: 0 }, 409),
+            (OrganisationError::RoleInUse { members: 1, invitations: 0, keys: 0, domains: 0 }, 409),
+            (OrganisationError::DomainTaken, 409),
+            (OrganisationError::DomainUnproved, 409),
+            (OrganisationError::TooManyDomains(20), 409),
             (OrganisationError::TooManyRoles(50), 409),
         ] {
             let text = refusal.to_string();

@@ -151,7 +151,8 @@ impl Identity {
             select exists (select 1 from control.roles where tenant_id = $1 and key = $2)
                 or exists (select 1 from control.memberships where tenant_id = $1 and role = $2)
                 or exists (select 1 from control.invitations where tenant_id = $1 and role = $2 and accepted_at is null)
-                or exists (select 1 from control.api_keys where tenant_id = $1 and role = $2),
+                or exists (select 1 from control.api_keys where tenant_id = $1 and role = $2)
+                or exists (select 1 from control.domains where tenant_id = $1 and role = $2),
                    (select count(*) from control.roles where tenant_id = $1)";
         const INSERT: &str = "
             insert into control.roles (tenant_id, key, name, description, permissions, created_by)
@@ -221,23 +222,25 @@ impl Identity {
     /// Removes a role that nobody has.
     ///
     /// # Errors
-    /// [`OrganisationError::RoleInUse`] if a member, an invitation or a key has it;
+    /// [`OrganisationError::RoleInUse`] if a member, an invitation, a key or a domain has it;
     /// [`IdentityError::NotFound`]; [`IdentityError::NotHeld`].
     pub async fn delete_role(&self, by: Manager<'_>, key: &RoleKey) -> Result<(), IdentityError> {
         const USES: &str = "
             select (select count(*) from control.memberships where tenant_id = $1 and role = $2),
                    (select count(*) from control.invitations
                     where tenant_id = $1 and role = $2 and accepted_at is null),
-                   (select count(*) from control.api_keys where tenant_id = $1 and role = $2)";
+                   (select count(*) from control.api_keys where tenant_id = $1 and role = $2),
+                   (select count(*) from control.domains where tenant_id = $1 and role = $2)";
         const DELETE: &str = "delete from control.roles where tenant_id = $1 and key = $2";
         let mut connection = self.control("remove a role").await?;
         connection.begin().await?;
         let before = role_hold(&connection, by, key).await?;
         // A statement of its own: it sees what those gave who held the role before.
         let uses = connection.query_opt(USES, params![by.tenant, key.as_str()]).await?;
-        let (members, invitations, keys) = uses.map_or((0, 0, 0), |row| (row.get(0), row.get(1), row.get(2)));
-        if members + invitations + keys > 0_i64 {
-            return Err(OrganisationError::RoleInUse { members, invitations, keys }.into());
+        let count = |index| uses.as_ref().map_or(0_i64, |row| row.get(index));
+        let (members, invitations, keys, domains) = (count(0), count(1), count(2), count(3));
+        if members + invitations + keys + domains > 0 {
+            return Err(OrganisationError::RoleInUse { members, invitations, keys, domains }.into());
         }
         connection.query(DELETE, params![by.tenant, key.as_str()]).await?;
         let entry = by.actor.did("delete_role").on("role", key).on_tenant(by.tenant);

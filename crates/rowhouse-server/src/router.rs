@@ -28,6 +28,7 @@ fn all() -> Routes {
     routes::tenants::add(&mut list);
     routes::members::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::domains::add(&mut list);
     routes::roles::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);

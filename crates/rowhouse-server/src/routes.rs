@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod api_keys;
 pub(crate) mod auth;
 pub(crate) mod documents;
+pub(crate) mod domains;
 pub(crate) mod email;
 pub(crate) mod health;
 pub(crate) mod invitations;

@@ -115,6 +115,7 @@ impl Rowhouse {
                 service_name: title,
                 operator_mfa: !settings.development,
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
+                dns_server: settings.dns_server,
                 ..IdentitySettings::default()
             },
         )

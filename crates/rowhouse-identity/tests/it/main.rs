@@ -3,6 +3,7 @@
 
 mod access;
 mod api_key;
+mod domain;
 mod email;
 mod forgery;
 mod invitation;
@@ -197,6 +198,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::UnknownOperator => "unknown operator",
         IdentityError::Name { field } | IdentityError::Field { field, .. } => field,
         IdentityError::Password(_) => "password",
+        IdentityError::Dns(_) => "dns",
         IdentityError::Keys(why) => why,
         IdentityError::Database(error) => panic!("{error}"),
     }
@@ -213,6 +215,9 @@ fn organisation_refusal(refusal: &OrganisationError) -> &'static str {
         OrganisationError::TooManyTenants(_) => "too many tenants",
         OrganisationError::RoleTaken => "role taken",
         OrganisationError::RoleInUse { .. } => "role in use",
+        OrganisationError::DomainTaken => "domain taken",
+        OrganisationError::DomainUnproved => "domain unproved",
+        OrganisationError::TooManyDomains(_) => "too many domains",
         OrganisationError::TooManyRoles(_) => "too many roles",
     }
 }

@@ -25,6 +25,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
     }
     let expected = [
         ("api_keys", ""),
+        ("domains", "SELECT"),
         ("invitations", "SELECT"),
         ("mails", ""),
         ("member_changes", ""),

@@ -64,12 +64,15 @@ struct Spoils {
     role: &'static str,
     /// Its owner.
     member: String,
+    /// A mail domain of the tenant's.
+    domain: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
         let absent = || ABSENT.to_owned();
-        let (session, api_key, invitation, member) = (absent(), absent(), absent(), absent());
+        let (session, api_key, invitation) = (absent(), absent(), absent());
+        let (member, domain) = (absent(), absent());
         Self {
             tenant: tenant.into(),
             slug: "",
@@ -79,6 +82,7 @@ impl Spoils {
             invitation,
             role: ABSENT_ROLE,
             member,
+            domain,
         }
     }
 }
@@ -97,9 +101,12 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     // It may be there from an attack before.
     let role = json!({ "key": SPOILS_ROLE, "permissions": ["leads:view"] });
     victim.post(&format!("/api/tenants/{}/roles", demo.slug), &role).await;
+    let domains = format!("/api/tenants/{}/domains", demo.slug);
+    victim.post(&domains, &json!({ "domain": "spoils.example" })).await;
+    let domain = victim.get(&domains).await.text("/data/0/id");
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
     let (invitation, member) = (invited.text("/data/id"), me.text("/data/user/id"));
-    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member }
+    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -112,6 +119,7 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
             "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
             "{id}" if foreign && path.contains("/members/") => spoils.member.clone(),
+            "{id}" if foreign && path.contains("/domains/") => spoils.domain.clone(),
             "{id}" if foreign && path.contains("/invitations/") => spoils.invitation.clone(),
             "{role}" if foreign => spoils.role.to_owned(),
             "{role}" => ABSENT_ROLE.to_owned(),

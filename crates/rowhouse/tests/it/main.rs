@@ -7,6 +7,7 @@ mod auth;
 mod beside;
 mod command_line;
 mod disconnect;
+mod domains;
 mod drain;
 mod external;
 mod gate;

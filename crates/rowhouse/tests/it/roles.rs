@@ -44,7 +44,11 @@ async fn a_role_is_made_given_changed_and_removed_and_each_acts_on_sessions_and_
     assert_eq!(desk.get(&role).await.text("/data/description"), "At the door");
     let in_use = owner.delete(&role).await;
     assert_eq!(refusal(&in_use), (409, "conflict".into()));
-    assert!(in_use.text("/error/message").contains("1 members, 0 invitations and 1 API keys"), "{}", in_use.body);
+    assert!(
+        in_use.text("/error/message").contains("1 members, 0 invitations, 1 API keys and 0 domains"),
+        "{}",
+        in_use.body
+    );
     let unused = owner.post(roles, &json!({ "key": "unused", "permissions": ["leads:view"] })).await;
     assert_eq!(unused.text("/data/name"), "unused");
     assert_eq!(owner.delete(&format!("{roles}/unused")).await.status, 200);
