@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use rowhouse_types::{Grants, RoleKey, SessionId, TenantId, UserId};
 
@@ -27,6 +28,15 @@ pub struct Access {
     pub role: RoleKey,
     /// What it may do.
     pub grants: Arc<Grants>,
+    /// When the person must have a second factor here, if they have none and must.
+    pub mfa_due_at: Option<DateTime<Utc>>,
+}
+
+impl Access {
+    /// Whether the person may do nothing here before they have set up a second factor.
+    pub fn is_mfa_overdue(&self) -> bool {
+        self.mfa_due_at.is_some_and(|due| due <= Utc::now())
+    }
 }
 
 /// The caches of what every request asks for.
@@ -62,7 +72,8 @@ impl Roles {
         Self { grants }
     }
 
-    /// What a role of every app or of this one may do; none for one that nobody knows.
+    /// What a role of every app or of this one may do; none for one that nobody knows, or knows any
+    /// more (removed from the manifest).
     pub(crate) fn grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
         self.grants.get(role).cloned()
     }
@@ -74,12 +85,6 @@ impl Roles {
             Some(own) => Some(Arc::new(Grants::new(permissions_read(own)))),
             None => self.grants(role),
         }
-    }
-
-    /// A role that nobody knows any more (removed from the manifest) may do nothing.
-    pub(crate) fn access(&self, role: RoleKey, own: Option<&[String]>) -> Access {
-        let grants = self.grants_in_tenant(&role, own).unwrap_or_default();
-        Access { role, grants }
     }
 
     /// All that every tenant has: the built-in ones, strongest first, then the app's by name.

@@ -51,8 +51,8 @@ pub struct IdentitySettings {
     pub limits: LimitSettings,
     /// What authenticator apps call the service.
     pub service_name: String,
-    /// Whether every operator must have a second factor.
-    pub operator_mfa: bool,
+    /// Whether every operator must have a second factor, and members of tenants by their policies.
+    pub mfa_demanded: bool,
     /// Whom to ask about domains, instead of the machine's own resolver.
     pub dns_server: Option<SocketAddr>,
 }
@@ -68,7 +68,7 @@ impl Default for IdentitySettings {
             development: false,
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
-            operator_mfa: true,
+            mfa_demanded: true,
             dns_server: None,
         }
     }
@@ -203,19 +203,21 @@ impl Identity {
 
     async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
-            select m.role, r.permissions
+            select m.role, r.permissions,
+                   f.holder is not null, p.demanded_of, p.grace_days, greatest(m.mfa_asked_at, p.changed_at)
             from control.memberships m join control.users u on u.id = m.user_id
             left join control.roles r on r.tenant_id = m.tenant_id and r.key = m.role
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null
+            left join control.mfa_policies p on p.tenant_id = m.tenant_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
         let connection = self.control("look up a membership").await?;
-        let row = connection.query_opt(ROLE, params![tenant, user]).await?;
-        if row.is_some() {
-            self.member_seen(user, tenant);
-        }
-        Ok(row.map(|row| {
-            let own: Option<Vec<String>> = row.get(1);
-            Arc::new(self.roles.load().access(RoleKey::new(row.get::<_, String>(0)), own.as_deref()))
-        }))
+        let Some(row) = connection.query_opt(ROLE, params![tenant, user]).await? else { return Ok(None) };
+        self.member_seen(user, tenant);
+        let role = RoleKey::new(row.get::<_, String>(0));
+        let own: Option<Vec<String>> = row.get(1);
+        let grants = self.roles.load().grants_in_tenant(&role, own.as_deref()).unwrap_or_default();
+        let mfa_due_at = self.mfa_due_at(&row, 2, &grants);
+        Ok(Some(Arc::new(Access { role, grants, mfa_due_at })))
     }
 
     /// Notes that a member is at work, at most every few minutes, while the request goes on.

@@ -23,6 +23,7 @@ mod magic_link;
 mod mail_link;
 mod member;
 mod member_change;
+mod mfa_policy;
 mod operator;
 mod organisation_error;
 mod password;
@@ -55,6 +56,7 @@ pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
 pub use member_change::MemberPatch;
+pub use mfa_policy::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use organisation_error::OrganisationError;
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
@@ -78,4 +80,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0009_roles", include_str!("../migrations/0009_roles.sql")),
     ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
     ("identity_0011_domains", include_str!("../migrations/0011_domains.sql")),
+    ("identity_0012_mfa_policies", include_str!("../migrations/0012_mfa_policies.sql")),
 ];

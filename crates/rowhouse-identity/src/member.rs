@@ -32,6 +32,8 @@ pub struct MembershipOut {
     pub status: String,
     /// The person's role.
     pub role: String,
+    /// When they must have a second factor there, if they have none and must.
+    pub mfa_due_at: Option<DateTime<Utc>>,
 }
 
 /// A member as their colleagues see them.
@@ -174,6 +176,39 @@ impl Identity {
         }
         if owned >= OWNED_MAX { Err(OrganisationError::TooManyTenants(OWNED_MAX).into()) } else { Ok(()) }
     }
+
+    /// A person's tenants, by name.
+    pub(crate) async fn memberships_of(
+        &self,
+        connection: &SystemConnection,
+        user: UserId,
+    ) -> Result<Vec<MembershipOut>, IdentityError> {
+        const LIST: &str = "
+            select t.id, t.name, t.slug, t.status, m.role,
+                   r.permissions, f.holder is not null, p.demanded_of, p.grace_days,
+                   greatest(m.mfa_asked_at, p.changed_at)
+            from control.memberships m join control.tenants t on t.id = m.tenant_id
+            left join control.roles r on r.tenant_id = m.tenant_id and r.key = m.role
+            left join control.second_factors f on f.holder = m.user_id and f.confirmed_at is not null
+            left join control.mfa_policies p on p.tenant_id = m.tenant_id
+            where m.user_id = $1 and m.active and t.status in ('active', 'suspended', 'provisioning')
+            order by t.name, t.id limit 1000";
+        let rows = connection.query(LIST, params![user]).await?;
+        let roles = self.roles.load();
+        let membership = |row: &Row| {
+            let (role, own): (String, Option<Vec<String>>) = (row.get(4), row.get(5));
+            let grants = roles.grants_in_tenant(&RoleKey::new(role.as_str()), own.as_deref()).unwrap_or_default();
+            MembershipOut {
+                id: TenantId::from_uuid(row.get(0)),
+                name: row.get(1),
+                slug: row.get(2),
+                status: row.get(3),
+                role,
+                mfa_due_at: self.mfa_due_at(row, 6, &grants),
+            }
+        };
+        Ok(rows.iter().map(membership).collect())
+    }
 }
 
 /// Makes a membership, or gives an existing one this role.
@@ -184,8 +219,9 @@ pub async fn membership_create(
     role: &RoleKey,
 ) -> Result<(), IdentityError> {
     const INSERT: &str = "
-        insert into control.memberships (tenant_id, user_id, role) values ($1, $2, $3)
-        on conflict (tenant_id, user_id) do update set role = excluded.role, active = true";
+        insert into control.memberships as m (tenant_id, user_id, role) values ($1, $2, $3)
+        on conflict (tenant_id, user_id) do update set role = excluded.role, active = true,
+            mfa_asked_at = case when m.role = excluded.role then m.mfa_asked_at else now() end";
     connection.query(INSERT, params![tenant, user, role.as_str()]).await?;
     Ok(())
 }
@@ -200,31 +236,11 @@ pub(crate) async fn membership_join(
 ) -> Result<(), IdentityError> {
     const INSERT: &str = "
         insert into control.memberships as m (tenant_id, user_id, role) values ($1, $2, $3)
-        on conflict (tenant_id, user_id) do update set role = excluded.role, active = true, joined_at = now()
+        on conflict (tenant_id, user_id) do update set role = excluded.role, active = true, joined_at = now(),
+            mfa_asked_at = now()
         where not m.active";
     connection.query(INSERT, params![tenant, user, role.as_str()]).await?;
     Ok(())
-}
-
-/// A person's tenants, by name.
-pub(crate) async fn memberships_of(
-    connection: &SystemConnection,
-    user: UserId,
-) -> Result<Vec<MembershipOut>, IdentityError> {
-    const LIST: &str = "
-        select t.id, t.name, t.slug, t.status, m.role
-        from control.memberships m join control.tenants t on t.id = m.tenant_id
-        where m.user_id = $1 and m.active and t.status in ('active', 'suspended', 'provisioning')
-        order by t.name, t.id limit 1000";
-    let rows = connection.query(LIST, params![user]).await?;
-    let membership = |row: &Row| MembershipOut {
-        id: TenantId::from_uuid(row.get(0)),
-        name: row.get(1),
-        slug: row.get(2),
-        status: row.get(3),
-        role: row.get(4),
-    };
-    Ok(rows.iter().map(membership).collect())
 }
 
 /// Lets changes of a tenant's people and roles come one after the other, until the caller's

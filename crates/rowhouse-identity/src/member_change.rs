@@ -73,7 +73,8 @@ impl Identity {
     pub async fn change_member(&self, by: Manager<'_>, user: UserId, patch: MemberPatch) -> Result<(), IdentityError> {
         const CHANGE: &str = "
             update control.memberships
-            set role = coalesce($3, role), active = coalesce($4, active), metadata = coalesce($5, metadata)
+            set role = coalesce($3, role), active = coalesce($4, active), metadata = coalesce($5, metadata),
+                mfa_asked_at = case when $3 <> role or ($4 and not active) then now() else mfa_asked_at end
             where tenant_id = $1 and user_id = $2";
         let MemberPatch { role, active, metadata } = patch;
         metadata.as_ref().map_or(Ok(()), check_metadata)?;
@@ -156,7 +157,9 @@ impl Identity {
             join control.tenants t on t.id = m.tenant_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active";
         const HAND_ON: &str = "
-            update control.memberships set role = case when user_id = $3 then $4 else $5 end
+            update control.memberships
+            set role = case when user_id = $3 then $4 else $5 end,
+                mfa_asked_at = case when user_id = $3 then now() else mfa_asked_at end
             where tenant_id = $1 and user_id in ($2, $3)";
         let mut connection = self.control("transfer the ownership").await?;
         connection.begin().await?;

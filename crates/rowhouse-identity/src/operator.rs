@@ -181,7 +181,7 @@ impl Identity {
         drop(connection);
         self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
         let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
-        let mfa_missing = factor.is_none() && self.settings.operator_mfa;
+        let mfa_missing = factor.is_none() && self.settings.mfa_demanded;
         Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS, mfa_missing })
     }
 
@@ -220,7 +220,7 @@ impl Identity {
             email: verified.email,
             session: verified.session,
             role: OperatorRole::from_word(row.get(0)),
-            mfa_missing: !has_shown && (has_factor || self.settings.operator_mfa),
+            mfa_missing: !has_shown && (has_factor || self.settings.mfa_demanded),
         }))
     }
 

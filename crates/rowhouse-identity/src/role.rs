@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rowhouse_postgres::{Row, SystemConnection, TenantContext, params};
-use rowhouse_types::{Grants, Permission, RoleKey, TenantId};
+use rowhouse_types::{Action, Grants, Permission, RoleKey, TenantId};
 use serde::Serialize;
 use serde_json::json;
 
@@ -201,6 +201,8 @@ impl Identity {
             returning key, name, description, permissions, created_at, updated_at,
                       (select count(*) from control.memberships m
                        where m.tenant_id = r.tenant_id and m.role = r.key and m.active)";
+        // Who manages people from now on is asked for a second factor from now on.
+        const ASK: &str = "update control.memberships set mfa_asked_at = now() where tenant_id = $1 and role = $2";
         let RolePatch { name, description, permissions } = patch;
         let mut connection = self.control("change a role").await?;
         connection.begin().await?;
@@ -211,6 +213,9 @@ impl Identity {
         let values = params![by.tenant, key.as_str(), name, description, permissions.is_some(), texts];
         let row = connection.query_opt(CHANGE, values).await?.ok_or(IdentityError::NotFound)?;
         let changed = RoleOut::own(&row, row.get(6));
+        if manages_people(&changed.permissions) && !manages_people(&permissions_read(&before)) {
+            connection.query(ASK, params![by.tenant, key.as_str()]).await?;
+        }
         let entry = by.actor.did("change_role").on("role", key).on_tenant(by.tenant);
         let details = json!({ "name": changed.name, "permissions": changed.permissions, "permissions_before": before });
         entry.with_details(details).write(&connection).await?;
@@ -281,6 +286,10 @@ impl Identity {
         self.caches.memberships.forget_all();
         self.key_caches.keys.forget_all();
     }
+}
+
+fn manages_people(permissions: &[Permission]) -> bool {
+    Grants::new(permissions.iter().cloned()).allows("users", Action::Manage)
 }
 
 /// Whoever hands permissions on must hold them all.

@@ -360,6 +360,8 @@ impl Identity {
         Self::attempt_succeeded(&connection, attempt).await?;
         change.actor.did(action).on(holder.kind(), holder.id()).write(&connection).await?;
         connection.commit().await?;
+        // Policies of tenants ask for it.
+        self.caches.memberships.forget_all();
         self.record_factor(kind, holder.id(), json!({ "holder": holder.kind() }), &change.device);
         Ok(())
     }

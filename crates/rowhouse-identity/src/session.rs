@@ -13,7 +13,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::{Claims, Org};
 use crate::limit::{Attempt, LimitedRoute, Target, admit};
-use crate::member::{MembershipOut, memberships_of};
+use crate::member::MembershipOut;
 use crate::password::verify_password;
 use crate::refresh_token::RefreshToken;
 use crate::user::{UserOut, user_get};
@@ -298,7 +298,7 @@ impl Identity {
     pub async fn me(&self, claims: &Claims) -> Result<Me, IdentityError> {
         let connection = self.control("tell who the caller is").await?;
         let user = user_get(&connection, claims.user).await?.ok_or(IdentityError::InvalidToken)?;
-        let memberships = memberships_of(&connection, claims.user).await?;
+        let memberships = self.memberships_of(&connection, claims.user).await?;
         Ok(Me { user, tenant: claims.org.clone(), memberships })
     }
 

@@ -337,11 +337,17 @@ async fn admit(
     }
     let _ = facts.tenant.set(tenant.id);
     check_status(&tenant, in_path)?;
+    if part.is_mfa_overdue {
+        return Err(Failure(ApiError::new(
+            ErrorCode::MfaRequired,
+            "This organisation demands a second factor of you. Set it up with /api/auth/mfa/enrol and confirm.",
+        )));
+    }
     if let Credential::Key(key) = &credential {
         state.identity.key_used(key, client_ip(state, parts));
     }
     let context = tenant.context(&state.tenant_authority);
-    let Part { role, grants } = part;
+    let Part { role, grants, .. } = part;
     Ok(Party { context, role, grants, who: credential.who(), facts, tenant })
 }
 
@@ -380,6 +386,8 @@ pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
 struct Part {
     role: Option<RoleKey>,
     grants: Arc<Grants>,
+    /// They may do nothing before they have set up a second factor.
+    is_mfa_overdue: bool,
 }
 
 /// The tenant of this id or slug and the caller's part in it; none if either is absent, so that
@@ -396,11 +404,17 @@ async fn membership(
     let part = match credential {
         Credential::Token(claims) => {
             let access = state.identity.access(claims.user, tenant.id).await?;
-            access.map(|access| Part { role: Some(access.role.clone()), grants: access.grants.clone() })
+            access.map(|access| Part {
+                role: Some(access.role.clone()),
+                grants: access.grants.clone(),
+                is_mfa_overdue: access.is_mfa_overdue(),
+            })
         }
-        Credential::Key(key) => {
-            (key.tenant == tenant.id).then(|| Part { role: key.role.clone(), grants: key.grants.clone() })
-        }
+        Credential::Key(key) => (key.tenant == tenant.id).then(|| Part {
+            role: key.role.clone(),
+            grants: key.grants.clone(),
+            is_mfa_overdue: false,
+        }),
     };
     Ok(part.map(|part| (tenant, part)))
 }

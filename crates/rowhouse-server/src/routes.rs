@@ -11,6 +11,7 @@ pub(crate) mod invitations;
 pub(crate) mod magic_link;
 pub(crate) mod members;
 pub(crate) mod mfa;
+pub(crate) mod mfa_policy;
 pub(crate) mod password;
 pub(crate) mod profile;
 pub(crate) mod records;

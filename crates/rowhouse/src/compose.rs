@@ -113,7 +113,7 @@ impl Rowhouse {
                 issuer: settings.public_url.clone(),
                 development: settings.development,
                 service_name: title,
-                operator_mfa: !settings.development,
+                mfa_demanded: !settings.development,
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
                 ..IdentitySettings::default()

@@ -14,6 +14,7 @@ mod limit;
 mod magic_link;
 mod member;
 mod member_change;
+mod mfa_policy;
 mod operator;
 mod password;
 mod profile;

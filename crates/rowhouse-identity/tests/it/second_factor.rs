@@ -260,7 +260,7 @@ async fn an_operator_sets_a_factor_up_before_anything_else_and_shows_it_ever_aft
 #[tokio::test]
 async fn a_reset_ends_the_operators_sessions_and_is_told() {
     let ground = Ground::start().await;
-    let settings = IdentitySettings { operator_mfa: false, ..IdentitySettings::default() };
+    let settings = IdentitySettings { mfa_demanded: false, ..IdentitySettings::default() };
     let identity = ground.open(ground.master.clone(), settings).await.unwrap();
     let address = email("olga@example.com");
     identity.create_operator(&address, PASSWORD.into()).await.unwrap();

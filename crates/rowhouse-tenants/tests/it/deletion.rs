@@ -29,6 +29,8 @@ async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: P
     const KEY: &str = "
         insert into control.api_keys (tenant_id, id, name, prefix, hash, role)
         values ($1, rowhouse.new_id(), $2, 'rh_live_', gen_random_uuid()::text::bytea, 'viewer')";
+    const POLICY: &str = "
+        insert into control.mfa_policies (tenant_id, demanded_of, grace_days) values ($1, 'everybody', 90)";
     let tenant = provision(tenants, slug, placement).await;
     let connection = town.tenant(&tenant).await;
     let schema = quote_identifier(connection.schema());
@@ -48,6 +50,7 @@ async fn inhabited(town: &Town, tenants: &Arc<Tenants>, slug: &str, placement: P
     let control = town.control().await;
     control.query(INVITE, params![tenant.id, InvitationId::generate(), slug]).await.unwrap();
     assert_eq!(control.execute(SIGN_IN, params![tenant.id]).await.unwrap(), 1);
+    control.query(POLICY, params![tenant.id]).await.unwrap();
     control.query(KEY, params![tenant.id, mark.as_str()]).await.unwrap();
     tenant
 }
@@ -78,8 +81,8 @@ async fn tables_with(town: &Town, text: &str) -> Vec<String> {
 async fn everything_of(town: &Town, tenant: &Tenant) -> Vec<String> {
     let schema = quote_identifier(&tenant.location.schema);
     let own = ["customers", "orders", "order_lines", "notes"].map(|table| format!("{schema}.{table}"));
-    let control =
-        ["memberships", "invitations", "sessions", "api_keys", "targets"].map(|table| format!("control.{table}"));
+    let control = ["memberships", "mfa_policies", "invitations", "sessions", "api_keys", "targets"]
+        .map(|table| format!("control.{table}"));
     let mut rows = Vec::new();
     for (connection, tables) in [
         (town.system(&tenant.location).await, [&own[..], &["rowhouse.members".to_owned()]].concat()),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 
-use crate::service::{Answer, Caller, PASSWORD, Service};
+use crate::service::{ACME, Answer, Caller, GLOBEX, PASSWORD, Service};
 
 /// The code that an authenticator app shows now.
 fn code(enrolled: &Answer) -> String {
@@ -108,6 +108,33 @@ async fn an_operator_in_production_does_nothing_before_a_second_factor_is_set_up
     assert_eq!(reset["data"]["reset"], true, "{reset}");
     assert_eq!(second.get("/api/operators/mfa").await.status, 401, "its session has ended");
     assert_eq!(sign_in(&credentials).await.body["data"]["mfa_setup_required"], true);
+}
+
+#[tokio::test]
+async fn an_organisation_demands_one_of_its_people_but_not_of_its_keys() {
+    let service = Service::start("solar").restart_in_production("solar");
+    let owner = service.owner(&ACME).await;
+    let key = owner.key(ACME.slug, "owner").await;
+    let path = format!("/api/tenants/{}/mfa-policy", ACME.slug);
+    let policy = owner.get(&path).await;
+    assert_eq!(policy.body["data"], json!({ "demanded_of": "managers", "grace_days": 7 }));
+    let due = owner.get("/api/auth/me").await.text("/data/memberships/0/mfa_due_at");
+    assert!(due.starts_with("20"), "{due}");
+    let viewer = service.member(&ACME, "sales_rep").await;
+    is_refused(&viewer.patch(&path, &json!({ "grace_days": 90 })).await, 403, "permission_denied");
+    let faulty = owner.patch(&path, &json!({ "demanded_of": "admins", "grace_days": 91 })).await;
+    assert_eq!((faulty.status.as_u16(), faulty.body["error"]["details"].as_array().unwrap().len()), (422, 2));
+    let changed = owner.patch(&path, &json!({ "demanded_of": "everybody", "grace_days": 0 })).await;
+    assert_eq!(changed.body["data"], json!({ "demanded_of": "everybody", "grace_days": 0 }), "{}", changed.body);
+    for caller in [&owner, &viewer] {
+        is_refused(&caller.get("/api/leads").await, 403, "mfa_required");
+        is_refused(&caller.patch(&path, &json!({ "demanded_of": "nobody" })).await, 403, "mfa_required");
+    }
+    assert_eq!(key.get("/api/leads").await.status, 200, "a program has no second factor");
+    assert_eq!(service.owner(&GLOBEX).await.get("/api/leads").await.status, 200, "another organisation's");
+    let enrolled = owner.post("/api/auth/mfa/enrol", &json!({})).await;
+    recovery_codes(&owner.post("/api/auth/mfa/confirm", &json!({ "code": code(&enrolled) })).await);
+    assert_eq!(owner.get("/api/leads").await.status, 200, "in the same session, at once");
 }
 
 #[tokio::test]
