@@ -49,6 +49,8 @@ pub struct ApiKeyOut {
     pub last_used_at: Option<DateTime<Utc>>,
     /// From where.
     pub last_used_ip: Option<String>,
+    /// How many requests it may make in a minute, if they are numbered.
+    pub requests_per_minute: Option<i32>,
 }
 
 impl ApiKeyOut {
@@ -66,6 +68,7 @@ impl ApiKeyOut {
             expires_at: row.get(9),
             last_used_at: row.get(10),
             last_used_ip: row.get(11),
+            requests_per_minute: row.get(12),
         }
     }
 }
@@ -79,6 +82,8 @@ pub struct NewApiKey {
     pub rights: KeyRights,
     /// Days until it ends, and again from each rotation; none for a key without an end.
     pub lifetime_days: Option<i32>,
+    /// How many requests it may make in a minute; none for as many as it will.
+    pub requests_per_minute: Option<i32>,
 }
 
 /// Who makes or rotates a key.
@@ -115,7 +120,8 @@ impl Identity {
     pub async fn api_keys(&self, context: &TenantContext, page: &ApiKeyPage) -> Result<Vec<ApiKeyOut>, IdentityError> {
         const LIST: &str = "
             select id, name, prefix, role, permissions, created_by, created_at, rotated_at,
-                   case when previous_until > now() then previous_until end, expires_at, last_used_at, last_used_ip
+                   case when previous_until > now() then previous_until end, expires_at, last_used_at, last_used_ip,
+                   requests_per_minute
             from control.api_keys where tenant_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3";
         let limit = i64::from(page.limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX + 1));
         let connection = self.databases.tenant_control(context).await?;
@@ -136,19 +142,20 @@ impl Identity {
     ) -> Result<MadeApiKey, IdentityError> {
         const INSERT: &str = "
             insert into control.api_keys
-                (tenant_id, id, name, prefix, hash, role, permissions, created_by, lifetime_days, expires_at)
+                (tenant_id, id, name, prefix, hash, role, permissions, created_by, lifetime_days, expires_at,
+                 requests_per_minute)
             select $1, $2, $3, $4, $5, $6, case when $6::text is null then $7::text[] end, $8, $9,
-                   now() + make_interval(days => $9)
+                   now() + make_interval(days => $9), $11
             where (select count(*) from control.api_keys where tenant_id = $1) < $10
             returning id, name, prefix, role, permissions, created_by, created_at, rotated_at, previous_until,
-                      expires_at, last_used_at, last_used_ip";
-        let NewApiKey { name, rights, lifetime_days } = new;
+                      expires_at, last_used_at, last_used_ip, requests_per_minute";
+        let NewApiKey { name, rights, lifetime_days, requests_per_minute } = new;
         let (id, secret) = (KeyId::generate(), ApiKeySecret::generate(self.key_mode()));
         let role = rights.role().map(|role| role.as_str());
         let permissions = permissions_of(&rights);
         let details = json!({
             "name": name, "prefix": secret.shown(), "role": role, "permissions": permissions,
-            "lifetime_days": lifetime_days,
+            "lifetime_days": lifetime_days, "requests_per_minute": requests_per_minute,
         });
         let values = params![
             tenant,
@@ -160,7 +167,8 @@ impl Identity {
             permissions,
             maker.user,
             lifetime_days,
-            KEYS_MAX
+            KEYS_MAX,
+            requests_per_minute
         ];
         let mut connection = self.control("make an API key").await?;
         connection.begin().await?;
@@ -202,7 +210,7 @@ impl Identity {
                 expires_at = now() + make_interval(days => lifetime_days)
             where tenant_id = $1 and id = $2
             returning id, name, prefix, role, permissions, created_by, created_at, rotated_at, previous_until,
-                      expires_at, last_used_at, last_used_ip";
+                      expires_at, last_used_at, last_used_ip, requests_per_minute";
         let secret = ApiKeySecret::generate(self.key_mode());
         let seconds = i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX);
         let mut connection = self.control("rotate an API key").await?;

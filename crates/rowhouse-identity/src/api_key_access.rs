@@ -9,10 +9,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use rowhouse_audit::SecurityEventKind;
-use rowhouse_postgres::{DatabaseResult, params};
+use rowhouse_postgres::{DatabaseResult, Row, SystemConnection, params};
 use rowhouse_types::{Grants, KeyId, Permission, RoleKey, TenantId};
 
 use crate::api_key_secret::{ApiKeyHash, KeyMode, hash_of};
+use crate::api_key_turns::{KeyTurns, Turns};
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::LimitedRoute;
@@ -36,23 +37,33 @@ pub struct KeyAccess {
     /// What it may do.
     pub grants: Arc<Grants>,
     ends_at: Option<DateTime<Utc>>,
+    /// How many requests it may make in a minute, and how many it has made.
+    limit: Option<(i32, Arc<Turns>)>,
 }
 
 impl KeyAccess {
     fn is_good(&self) -> bool {
         self.ends_at.is_none_or(|end| end > Utc::now())
     }
+
+    /// Takes one of its turns, if they are numbered.
+    fn take_turn(&self) -> Result<(), IdentityError> {
+        let Some((limit, turns)) = &self.limit else { return Ok(()) };
+        let taken = turns.take(*limit, Utc::now().timestamp());
+        taken.map_err(|retry_after_seconds| IdentityError::TooManyRequests { limit: *limit, retry_after_seconds })
+    }
 }
 
 pub(crate) struct ApiKeyCaches {
     pub(crate) keys: Remembered<ApiKeyHash, Option<Arc<KeyAccess>>>,
     noted: Cache<KeyId, ()>,
+    turns: KeyTurns,
 }
 
 impl ApiKeyCaches {
     pub(crate) fn new() -> Self {
         let noted = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(USE_NOTED).build();
-        Self { keys: Remembered::new(), noted }
+        Self { keys: Remembered::new(), noted, turns: KeyTurns::new() }
     }
 }
 
@@ -61,11 +72,11 @@ impl Identity {
         if self.settings.development { KeyMode::Test } else { KeyMode::Live }
     }
 
-    /// What a key opens. A refusal is recorded with the device.
+    /// What a key opens, for one request. A refusal is recorded with the device.
     ///
     /// # Errors
     /// [`IdentityError::InvalidKey`], whatever is wrong with it; [`IdentityError::TooManyAttempts`] in
-    /// its place for an address that brings too many bad keys.
+    /// its place for a network that brings too many bad keys; [`IdentityError::TooManyRequests`].
     pub async fn verify_api_key(
         &self,
         text: &str,
@@ -76,7 +87,7 @@ impl Identity {
             None => None,
         };
         match found.filter(|key| key.is_good()) {
-            Some(key) => Ok(key),
+            Some(key) => key.take_turn().map(|()| key),
             None => {
                 self.count_attempt(LimitedRoute::API_KEY, None, &device()).await?;
                 Err(IdentityError::InvalidKey)
@@ -91,28 +102,34 @@ impl Identity {
     ) -> Result<Option<Arc<KeyAccess>>, IdentityError> {
         const FIND: &str = "
             select k.tenant_id, k.id, k.role, k.permissions,
-                   case when k.hash = $1 then k.expires_at else least(k.expires_at, k.previous_until) end, r.permissions
+                   case when k.hash = $1 then k.expires_at else least(k.expires_at, k.previous_until) end,
+                   r.permissions, k.requests_per_minute
             from control.api_keys k left join control.roles r on r.tenant_id = k.tenant_id and r.key = k.role
             where k.hash = $1 or k.previous_hash = $1";
         let connection = self.control("look up an API key").await?;
         let row = connection.query_opt(FIND, params![hash.as_slice()]).await?;
-        let found = row.map(|row| {
-            let rights = KeyRights::from_columns(row.get(2), row.get(3));
-            let own: Option<Vec<String>> = row.get(5);
-            let access = KeyAccess {
-                id: KeyId::from_uuid(row.get(1)),
-                tenant: TenantId::from_uuid(row.get(0)),
-                grants: self.grants_of(&rights, own.as_deref()).unwrap_or_default(),
-                role: rights.role().cloned(),
-                ends_at: row.get(4),
-            };
-            Arc::new(access)
-        });
+        let found = match row {
+            Some(row) => Some(Arc::new(self.key_of(&connection, &row).await?)),
+            None => None,
+        };
+        drop(connection);
         if !found.as_ref().is_some_and(|key| key.is_good()) {
             let tenant = found.as_ref().map(|key| key.tenant);
             self.record(SecurityEventKind::ApiKeyRefused, None, tenant, None, &device());
         }
         Ok(found)
+    }
+
+    async fn key_of(&self, connection: &SystemConnection, row: &Row) -> Result<KeyAccess, IdentityError> {
+        let (tenant, id) = (TenantId::from_uuid(row.get(0)), KeyId::from_uuid(row.get(1)));
+        let rights = KeyRights::from_columns(row.get(2), row.get(3));
+        let own: Option<Vec<String>> = row.get(5);
+        let limit = match row.get(6) {
+            Some(limit) => Some((limit, self.key_caches.turns.of_key(connection, tenant, id).await?)),
+            None => None,
+        };
+        let grants = self.grants_of(&rights, own.as_deref()).unwrap_or_default();
+        Ok(KeyAccess { id, tenant, role: rights.role().cloned(), grants, ends_at: row.get(4), limit })
     }
 
     /// What somebody with these rights may do, whose role is the tenant's own if it has permissions

@@ -63,6 +63,14 @@ pub enum IdentityError {
         /// When it may be tried again.
         retry_after_seconds: u32,
     },
+    /// The API key has made as many requests as it may.
+    #[error("more than {limit} requests in a minute")]
+    TooManyRequests {
+        /// In a minute.
+        limit: i32,
+        /// When it may make others.
+        retry_after_seconds: u32,
+    },
     /// The account has a second factor, and none was shown.
     #[error("a second factor is needed")]
     MfaRequired,
@@ -158,6 +166,10 @@ impl From<IdentityError> for ApiError {
                 "Too many attempts. Wait as long as Retry-After says, then try again.",
             )
             .retry_after(retry_after_seconds),
+            IdentityError::TooManyRequests { limit, retry_after_seconds } => {
+                let message = format!("This API key may make {limit} requests in a minute. Wait, or ask for another.");
+                ApiError::new(ErrorCode::RateLimited, message).retry_after(retry_after_seconds)
+            }
             IdentityError::MfaRequired => ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE),
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
@@ -205,6 +217,7 @@ mod tests {
             (IdentityError::TooManyKeys(100), 409),
             (IdentityError::NotFound, 404),
             (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
+            (IdentityError::TooManyRequests { limit: 60, retry_after_seconds: 7 }, 429),
             (IdentityError::MfaRequired, 403),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),

@@ -7,6 +7,7 @@ mod access;
 mod api_key;
 mod api_key_access;
 mod api_key_secret;
+mod api_key_turns;
 mod dns;
 mod domain;
 mod email_change;
@@ -81,4 +82,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
     ("identity_0011_domains", include_str!("../migrations/0011_domains.sql")),
     ("identity_0012_mfa_policies", include_str!("../migrations/0012_mfa_policies.sql")),
+    ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
 ];

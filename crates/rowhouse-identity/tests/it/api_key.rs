@@ -22,7 +22,7 @@ fn permissions(permissions: &[&str]) -> KeyRights {
 }
 
 fn new(rights: KeyRights) -> NewApiKey {
-    NewApiKey { name: "Website".into(), rights, lifetime_days: Some(90) }
+    NewApiKey { name: "Website".into(), rights, lifetime_days: Some(90), requests_per_minute: None }
 }
 
 async fn verify(identity: &Identity, made: &MadeApiKey) -> Result<Arc<KeyAccess>, IdentityError> {
@@ -247,4 +247,47 @@ async fn a_deed_that_cannot_be_told_is_not_done() {
     let listed = ground.identity.api_keys(&ground.context(acme), &ApiKeyPage::default()).await.unwrap();
     assert_eq!(listed.iter().map(|key| key.prefix.as_str()).collect::<Vec<_>>(), [made.key.prefix.as_str()]);
     assert!(verify(&ground.other_process().await, &made).await.is_ok());
+}
+
+/// Requests until the key is told to wait.
+async fn requests(identity: &Identity, made: &MadeApiKey) -> usize {
+    for number in 0.. {
+        match verify(identity, made).await {
+            Ok(_) => {}
+            Err(IdentityError::TooManyRequests { limit: 5, retry_after_seconds: 1..=60 }) => return number,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn a_key_with_a_limit_makes_so_many_requests_in_a_minute_in_all_processes() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    let (actor, grants) = (Actor::user(ann), Grants::built_in("owner").unwrap());
+    let maker = ApiKeyMaker { user: ann, actor: &actor, grants: &grants };
+    let free = ground.key_by(ann, "owner", acme, role("viewer")).await.unwrap();
+    let other = ground.other_process().await;
+    let minute = || chrono::Utc::now().timestamp() / 60;
+    loop {
+        let begun_in = minute();
+        let limited = NewApiKey { requests_per_minute: Some(5), ..new(role("viewer")) };
+        let made = ground.identity.create_api_key(maker, acme, limited).await.unwrap();
+        let first = requests(&ground.identity, &made).await;
+        // Looking the key up again tells the others.
+        ground.identity.set_roles(HashMap::new());
+        let again = requests(&ground.identity, &made).await;
+        let elsewhere = requests(&other, &made).await;
+        // In another minute there are as many again.
+        if minute() == begun_in {
+            assert_eq!((first, again, elsewhere), (5, 0, 0));
+            break;
+        }
+    }
+    let listed = ground.identity.api_keys(&ground.context(acme), &ApiKeyPage::default()).await.unwrap();
+    assert_eq!(listed[0].requests_per_minute, Some(5));
+    for _ in 0..20 {
+        verify(&ground.identity, &free).await.unwrap();
+    }
 }

@@ -193,6 +193,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::Organisation(refusal) => organisation_refusal(&refusal),
         IdentityError::NotFound => "not found",
         IdentityError::TooManyAttempts { .. } => "too many attempts",
+        IdentityError::TooManyRequests { .. } => "too many requests",
         IdentityError::MfaRequired => "mfa required",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",

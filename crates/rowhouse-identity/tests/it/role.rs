@@ -66,7 +66,7 @@ async fn a_role_holds_what_its_maker_names_and_a_change_acts_at_once_on_members_
     assert_eq!(made.permissions, permissions(&["leads:view", "leads:create"]));
     ground.join(ann.1, bob, "front_desk").await;
     let rights = KeyRights::Role(RoleKey::new("front_desk"));
-    let key = NewApiKey { name: "Desk".into(), rights, lifetime_days: None };
+    let key = NewApiKey { name: "Desk".into(), rights, lifetime_days: None, requests_per_minute: None };
     let key_maker = ApiKeyMaker { user: ann.0, actor: &maker.actor, grants: &maker.grants };
     let key = ground.identity.create_api_key(key_maker, ann.1, key).await.unwrap();
     let elsewhere = ground.other_process().await;
@@ -190,7 +190,12 @@ async fn a_role_that_somebody_has_does_not_vanish() {
     let invited = ground.identity.invite(maker.by(), invite, &device()).await.unwrap();
     assert_eq!(remove().await, "role in use");
     ground.identity.revoke_invitation(&maker.actor, ann.1, invited.id).await.unwrap();
-    let key = NewApiKey { name: "Desk".into(), rights: KeyRights::Role(desk.clone()), lifetime_days: Some(1) };
+    let key = NewApiKey {
+        name: "Desk".into(),
+        rights: KeyRights::Role(desk.clone()),
+        lifetime_days: Some(1),
+        requests_per_minute: None,
+    };
     let key_maker = ApiKeyMaker { user: ann.0, actor: &maker.actor, grants: &maker.grants };
     let key = ground.identity.create_api_key(key_maker, ann.1, key).await.unwrap();
     assert_eq!(remove().await, "role in use");

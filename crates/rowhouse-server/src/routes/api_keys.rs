@@ -23,6 +23,7 @@ use crate::state::ServerState;
 const NAME_LENGTH_MAX: usize = 100;
 const LIFETIME_DAYS_DEFAULT: i32 = 90;
 const LIFETIME_DAYS_MAX: i32 = 3650;
+const REQUESTS_PER_MINUTE_MAX: i32 = 1_000_000;
 const OVERLAP_SECONDS_DEFAULT: u32 = 24 * 3600;
 const OVERLAP_SECONDS_MAX: u32 = 30 * 24 * 3600;
 
@@ -75,6 +76,8 @@ struct CreateApiKeyIn {
     /// For a key without an end.
     #[serde(default)]
     never_expires: bool,
+    /// How many requests it may make in a minute, from 1 to 1000000; as many as it will by default.
+    requests_per_minute: Option<i32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -126,6 +129,9 @@ fn judge(model: &AppModel, body: CreateApiKeyIn) -> Result<NewApiKey, Failure> {
             None
         }
     };
+    if body.requests_per_minute.is_some_and(|most| !(1..=REQUESTS_PER_MINUTE_MAX).contains(&most)) {
+        faults.push(invalid("requests_per_minute", &format!("must be from 1 to {REQUESTS_PER_MINUTE_MAX}")));
+    }
     let rights = match (body.role, body.permissions) {
         (Some(role), None) => KeyRights::Role(RoleKey::new(role)),
         (None, Some(texts)) => KeyRights::Permissions(read_permissions(model, &texts, &mut faults)),
@@ -135,7 +141,7 @@ fn judge(model: &AppModel, body: CreateApiKeyIn) -> Result<NewApiKey, Failure> {
         }
     };
     if faults.is_empty() {
-        Ok(NewApiKey { name, rights, lifetime_days })
+        Ok(NewApiKey { name, rights, lifetime_days, requests_per_minute: body.requests_per_minute })
     } else {
         Err(ApiError::validation(faults).into())
     }

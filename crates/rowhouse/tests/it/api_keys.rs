@@ -269,3 +269,30 @@ async fn an_attempt_of_a_key_on_another_tenant_is_recorded_with_the_key() {
     }
     panic!("the attempt was not recorded");
 }
+
+#[tokio::test]
+async fn a_key_with_a_limit_is_told_to_wait() {
+    let service = Service::shared();
+    let owner = service.owner(&ACME).await;
+    for wrong in [0, 1_000_001] {
+        let refused = owner.post(KEYS, &json!({ "name": "X", "role": "viewer", "requests_per_minute": wrong })).await;
+        assert_eq!(refused.status, 422);
+        assert_eq!(refused.text("/error/details/0/field"), "requests_per_minute");
+    }
+    let made = owner.make_key("acme", &json!({ "name": "Busy", "role": "viewer", "requests_per_minute": 3 })).await;
+    assert_eq!(made.body["data"]["requests_per_minute"], 3);
+    let program = service.anonymous().with_token(&made.text("/data/key"));
+    let mut answered = 0;
+    let refused = loop {
+        let answer = program.get("/api/leads?per_page=1").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        answered += 1;
+    };
+    assert!(answered >= 3, "{answered}");
+    assert_eq!(refusal(&refused), (429, "rate_limited".to_owned()), "{}", refused.body);
+    let seconds: u32 = refused.retry_after.as_deref().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(owner.get("/api/leads?per_page=1").await.status, 200);
+}
