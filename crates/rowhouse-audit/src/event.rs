@@ -75,6 +75,8 @@ pub enum SecurityEventKind {
     PasswordChanged,
     /// Somebody who is signed in gave a wrong password where it is asked for again.
     PasswordCheckFailed,
+    /// Somebody who is signed in has shown once more who they are.
+    SteppedUp,
     /// Somebody asked for a link that signs in; the event has no user if the address has no account.
     MagicLinkRequested,
     /// Somebody proved that their address is theirs.
@@ -101,7 +103,7 @@ pub enum SecurityEventKind {
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -120,6 +122,7 @@ impl SecurityEventKind {
         Self::PasswordReset,
         Self::PasswordChanged,
         Self::PasswordCheckFailed,
+        Self::SteppedUp,
         Self::MagicLinkRequested,
         Self::EmailVerified,
         Self::EmailChangeRequested,
@@ -154,6 +157,7 @@ impl SecurityEventKind {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
             Self::PasswordCheckFailed => "password_check_failed",
+            Self::SteppedUp => "stepped_up",
             Self::MagicLinkRequested => "magic_link_requested",
             Self::EmailVerified => "email_verified",
             Self::EmailChangeRequested => "email_change_requested",
@@ -193,6 +197,7 @@ impl SecurityEventKind {
             | Self::PasswordResetRequested
             | Self::PasswordReset
             | Self::PasswordChanged
+            | Self::SteppedUp
             | Self::MagicLinkRequested
             | Self::EmailVerified
             | Self::EmailChangeRequested

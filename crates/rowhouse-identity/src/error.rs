@@ -1,5 +1,7 @@
 //! What can go wrong with identity.
 
+use std::borrow::Cow;
+
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
@@ -74,6 +76,9 @@ pub enum IdentityError {
     /// The account has a second factor, and none was shown.
     #[error("a second factor is needed")]
     MfaRequired,
+    /// The session is open for long: who one is has to be shown once more.
+    #[error("no recent proof")]
+    StepUpRequired,
     /// The code of the second factor is wrong, too old, or was used before.
     #[error("the code is wrong or was used before")]
     WrongCode,
@@ -120,6 +125,10 @@ fn gone(message: &'static str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message)
 }
 
+fn wait(message: impl Into<Cow<'static, str>>, retry_after_seconds: u32) -> ApiError {
+    ApiError::new(ErrorCode::RateLimited, message).retry_after(retry_after_seconds)
+}
+
 /// One field that cannot be taken.
 fn invalid(field: &'static str, code: &'static str, message: &str) -> ApiError {
     ApiError::validation(vec![FieldError::new(field, code, message)])
@@ -161,16 +170,18 @@ impl From<IdentityError> for ApiError {
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
             }
-            IdentityError::TooManyAttempts { retry_after_seconds } => ApiError::new(
-                ErrorCode::RateLimited,
-                "Too many attempts. Wait as long as Retry-After says, then try again.",
-            )
-            .retry_after(retry_after_seconds),
+            IdentityError::TooManyAttempts { retry_after_seconds } => {
+                wait("Too many attempts. Wait as long as Retry-After says, then try again.", retry_after_seconds)
+            }
             IdentityError::TooManyRequests { limit, retry_after_seconds } => {
                 let message = format!("This API key may make {limit} requests in a minute. Wait, or ask for another.");
-                ApiError::new(ErrorCode::RateLimited, message).retry_after(retry_after_seconds)
+                wait(message, retry_after_seconds)
             }
             IdentityError::MfaRequired => ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE),
+            IdentityError::StepUpRequired => ApiError::new(
+                ErrorCode::StepUpRequired,
+                "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
+            ),
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
             }
@@ -219,6 +230,7 @@ mod tests {
             (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
             (IdentityError::TooManyRequests { limit: 60, retry_after_seconds: 7 }, 429),
             (IdentityError::MfaRequired, 403),
+            (IdentityError::StepUpRequired, 403),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),

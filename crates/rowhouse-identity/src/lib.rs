@@ -39,6 +39,7 @@ mod role;
 mod second_factor;
 mod session;
 mod session_list;
+mod step_up;
 mod totp;
 mod user;
 
@@ -66,6 +67,7 @@ pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
+pub use step_up::StepUp;
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
@@ -83,4 +85,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0011_domains", include_str!("../migrations/0011_domains.sql")),
     ("identity_0012_mfa_policies", include_str!("../migrations/0012_mfa_policies.sql")),
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
+    ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
 ];

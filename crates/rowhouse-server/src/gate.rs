@@ -12,7 +12,7 @@ use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, Manager, Operat
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{Action, ApiError, ErrorCode, Grants, KeyId, RoleKey, TenantId, UserId};
+use rowhouse_types::{Action, ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
 use crate::client::{client_ip, device};
@@ -49,11 +49,20 @@ pub(crate) struct Account {
 /// A person as the keeper of their account.
 pub(crate) struct PersonAccount(pub(crate) Account);
 
+/// The same, if they have shown who they are within the last hour.
+pub(crate) struct ProvedPersonAccount(pub(crate) Account);
+
 /// An operator, of whatever role, as the keeper of their account.
 pub(crate) struct OperatorAccount(pub(crate) Account);
 
 impl From<PersonAccount> for Account {
     fn from(PersonAccount(account): PersonAccount) -> Self {
+        account
+    }
+}
+
+impl From<ProvedPersonAccount> for Account {
+    fn from(ProvedPersonAccount(account): ProvedPersonAccount) -> Self {
         account
     }
 }
@@ -67,8 +76,8 @@ impl From<OperatorAccount> for Account {
 /// Who works in a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
-    /// A person.
-    Person(UserId),
+    /// A person, in this session.
+    Person(UserId, SessionId),
     /// A program, by an API key of the tenant.
     Key(KeyId),
 }
@@ -98,6 +107,10 @@ pub(crate) struct Member {
 /// The same for a route with `{tenant}` in its path, where strangers get 404.
 pub(crate) struct PathMember(pub(crate) Member);
 
+/// The same, of somebody who has shown who they are within the last hour: for what a stolen session
+/// must not do.
+pub(crate) struct ProvedPathMember(pub(crate) Member);
+
 impl std::ops::Deref for Member {
     type Target = Party;
     fn deref(&self) -> &Party {
@@ -126,7 +139,7 @@ impl Party {
     /// Who asks, as the data API needs it. A key owns no records.
     pub(crate) fn caller(&self) -> Caller<'_> {
         let user = match self.who {
-            Who::Person(user) => Some(user),
+            Who::Person(user, _) => Some(user),
             Who::Key(_) => None,
         };
         Caller { context: &self.context, user, grants: &self.grants }
@@ -135,7 +148,7 @@ impl Party {
     /// As the audit log names them, with this request.
     pub(crate) fn actor(&self) -> Actor {
         let actor = match self.who {
-            Who::Person(user) => Actor::user(user),
+            Who::Person(user, _) => Actor::user(user),
             Who::Key(key) => Actor::key(key),
         };
         actor.in_request(&self.facts.request_id)
@@ -171,7 +184,7 @@ impl Credential {
 
     fn who(&self) -> Who {
         match self {
-            Self::Token(claims) => Who::Person(claims.user),
+            Self::Token(claims) => Who::Person(claims.user, claims.session),
             Self::Key(key) => Who::Key(key.id),
         }
     }
@@ -235,6 +248,17 @@ impl FromRequestParts<ServerState> for PersonAccount {
     }
 }
 
+impl FromRequestParts<ServerState> for ProvedPersonAccount {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let person = Person::from_request_parts(parts, state).await?;
+        state.identity.require_recent_proof(person.claims.session).await?;
+        let PersonAccount(account) = PersonAccount::from_request_parts(parts, state).await?;
+        Ok(Self(account))
+    }
+}
+
 impl FromRequestParts<ServerState> for OperatorAccount {
     type Rejection = Failure;
 
@@ -268,11 +292,23 @@ impl FromRequestParts<ServerState> for PathMember {
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let PathParty(party) = PathParty::from_request_parts(parts, state).await?;
         match party.who {
-            Who::Person(user) => Ok(Self(Member { user, party })),
+            Who::Person(user, _) => Ok(Self(Member { user, party })),
             Who::Key(_) => {
                 Err(Failure(ApiError::permission_denied("This is for people: an API key does not open it. Sign in.")))
             }
         }
+    }
+}
+
+impl FromRequestParts<ServerState> for ProvedPathMember {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let PathMember(member) = PathMember::from_request_parts(parts, state).await?;
+        if let Who::Person(_, session) = member.who {
+            state.identity.require_recent_proof(session).await?;
+        }
+        Ok(Self(member))
     }
 }
 
@@ -453,7 +489,7 @@ fn report(
 ) {
     let actual = actual.map(|tenant| tenant.id).or(credential.tenant());
     let (user, details) = match credential.who() {
-        Who::Person(user) => (Some(user), Value::Null),
+        Who::Person(user, _) => (Some(user), Value::Null),
         Who::Key(key) => (None, json!({ "api_key": key })),
     };
     let device = device(state, parts);

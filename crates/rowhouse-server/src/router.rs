@@ -23,6 +23,7 @@ fn all() -> Routes {
     routes::email::add(&mut list);
     routes::magic_link::add(&mut list);
     routes::sessions::add(&mut list);
+    routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
     routes::profile::add(&mut list);
     routes::tenants::add(&mut list);

@@ -17,4 +17,5 @@ pub(crate) mod profile;
 pub(crate) mod records;
 pub(crate) mod roles;
 pub(crate) mod sessions;
+pub(crate) mod step_up;
 pub(crate) mod tenants;

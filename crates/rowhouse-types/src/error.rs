@@ -27,6 +27,8 @@ pub enum ErrorCode {
     CsrfFailed,
     /// 403: a second factor is needed first.
     MfaRequired,
+    /// 403: who the caller is has to be shown once more first.
+    StepUpRequired,
     /// 404: no such thing, or not for this caller.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -57,7 +59,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
         Self::PlanLimitReached,
@@ -66,6 +68,7 @@ impl ErrorCode {
         Self::TenantSuspended,
         Self::CsrfFailed,
         Self::MfaRequired,
+        Self::StepUpRequired,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -91,7 +94,8 @@ impl ErrorCode {
             | Self::TenantMismatch
             | Self::TenantSuspended
             | Self::CsrfFailed
-            | Self::MfaRequired => 403,
+            | Self::MfaRequired
+            | Self::StepUpRequired => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict => 409,
@@ -119,6 +123,7 @@ impl ErrorCode {
             Self::TenantSuspended => "tenant_suspended",
             Self::CsrfFailed => "csrf_failed",
             Self::MfaRequired => "mfa_required",
+            Self::StepUpRequired => "step_up_required",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",

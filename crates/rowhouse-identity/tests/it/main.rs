@@ -24,6 +24,7 @@ mod schema;
 mod second_factor;
 mod session;
 mod session_list;
+mod step_up;
 mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
@@ -195,6 +196,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::TooManyAttempts { .. } => "too many attempts",
         IdentityError::TooManyRequests { .. } => "too many requests",
         IdentityError::MfaRequired => "mfa required",
+        IdentityError::StepUpRequired => "step up required",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",
         IdentityError::UnknownOperator => "unknown operator",

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Member, PathMember};
+use crate::gate::{Member, PathMember, ProvedPathMember};
 use crate::paging::{CURSOR, LIMIT, PageQuery};
 use crate::permissions::read_permissions;
 use crate::route::{Access, RouteDoc, Routes};
@@ -162,7 +162,7 @@ async fn list_api_keys(
 
 async fn create_api_key(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    ProvedPathMember(member): ProvedPathMember,
     JsonBody(body): JsonBody<CreateApiKeyIn>,
 ) -> Result<Answer<Value>, Failure> {
     require_manager(&member)?;
@@ -174,7 +174,7 @@ async fn create_api_key(
 
 async fn rotate_api_key(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    ProvedPathMember(member): ProvedPathMember,
     Path((_, id)): Path<(String, String)>,
     JsonBody(body): JsonBody<RotateApiKeyIn>,
 ) -> Result<Answer<Value>, Failure> {

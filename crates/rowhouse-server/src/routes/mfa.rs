@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Account, OperatorAccount, PersonAccount};
+use crate::gate::{Account, OperatorAccount, PersonAccount, ProvedPersonAccount};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -33,14 +33,16 @@ pub(crate) fn add(routes: &mut Routes) {
         ("/api/operators/mfa/disable", "disable_operator_mfa"),
         ("/api/operators/mfa/recovery-codes", "renew_operator_recovery_codes"),
     ];
-    add_for::<PersonAccount>(routes, Access::Person, of_people);
-    add_for::<OperatorAccount>(routes, Access::Operator, of_operators);
+    add_for::<PersonAccount, ProvedPersonAccount>(routes, Access::Person, of_people);
+    add_for::<OperatorAccount, OperatorAccount>(routes, Access::Operator, of_operators);
 }
 
-/// The routes of one kind of account.
-fn add_for<A>(routes: &mut Routes, access: Access, [get, enrol, confirm, disable, renew]: [Named; 5])
+/// The routes of one kind of account; a factor is set up by `E`, or a stolen session could shut its
+/// owner out.
+fn add_for<A, E>(routes: &mut Routes, access: Access, [get, enrol, confirm, disable, renew]: [Named; 5])
 where
     A: FromRequestParts<ServerState, Rejection = Failure> + Into<Account> + Send + Sync + 'static,
+    E: FromRequestParts<ServerState, Rejection = Failure> + Into<Account> + Send + Sync + 'static,
 {
     let post = |(path, operation): Named| RouteDoc::new(Method::POST, path, operation, access);
     let with_code = |named: Named| post(named).body(schema_for!(CodeIn).to_value()).refuses(&[400, 401, 413, 415, 422]);
@@ -54,7 +56,7 @@ where
             .summary("A new secret for an authenticator app; it counts once a code has confirmed it.")
             .answers(200, schema_for!(EnrolmentOut).to_value())
             .refuses(&[409]),
-        enrol_mfa::<A>,
+        enrol_mfa::<E>,
     );
     routes.add(
         with_code(confirm)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
-use crate::gate::PathMember;
+use crate::gate::{PathMember, ProvedPathMember};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -50,7 +50,7 @@ async fn get_mfa_policy(
 
 async fn change_mfa_policy(
     State(state): State<ServerState>,
-    PathMember(member): PathMember,
+    ProvedPathMember(member): ProvedPathMember,
     JsonBody(body): JsonBody<MfaPolicyIn>,
 ) -> Result<Answer<MfaPolicy>, Failure> {
     member.require_manager()?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::service::{Caller, PASSWORD, Service};
+use crate::service::{ACME, Caller, PASSWORD, Service};
 
 /// Somebody new, so that ending their sessions disturbs no other test. Gives their address.
 async fn sign_up(service: &Service, name: &str) -> (Caller, String) {
@@ -90,4 +90,35 @@ async fn a_person_may_end_the_session_that_asks() {
     let id = caller.get("/api/auth/sessions").await.text("/data/0/id");
     assert_eq!(caller.delete(&format!("/api/auth/sessions/{id}")).await.status, 200);
     assert_eq!(caller.get("/api/auth/me").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_session_that_is_open_for_long_shows_once_more_who_it_is_before_what_is_dangerous() {
+    let service = Service::start("solar");
+    let owner = service.owner(&ACME).await;
+    let long_ago =
+        || service.sql("rowhouse_control", "update control.sessions set proved_at = now() - interval '61 min'");
+    let dangerous = [
+        ("POST", "/api/tenants/acme/api-keys", json!({ "name": "X", "role": "viewer" })),
+        ("PATCH", "/api/tenants/acme/mfa-policy", json!({ "grace_days": 8 })),
+        ("POST", "/api/auth/mfa/enrol", json!({})),
+    ];
+    let try_all = async || {
+        let mut statuses = Vec::new();
+        for (method, path, body) in &dangerous {
+            let answer = owner.send(method.parse().unwrap(), path, Some(body)).await;
+            statuses.push((answer.status.as_u16(), answer.body["error"]["code"].clone()));
+        }
+        statuses
+    };
+    long_ago();
+    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 3]);
+    assert_eq!(owner.get("/api/leads").await.status, 200, "nothing else asks for it");
+    let wrong = owner.post("/api/auth/step-up", &json!({ "current_password": "not the password" })).await;
+    assert_eq!((wrong.status.as_u16(), wrong.text("/error/details/0/field").as_str()), (422, "current_password"));
+    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 3]);
+    let right = owner.post("/api/auth/step-up", &json!({ "current_password": PASSWORD })).await;
+    assert_eq!(right.status, 200, "{}", right.body);
+    let statuses: Vec<u16> = try_all().await.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [201, 200, 200]);
 }
