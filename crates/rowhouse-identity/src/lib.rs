@@ -86,4 +86,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0012_mfa_policies", include_str!("../migrations/0012_mfa_policies.sql")),
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
+    ("identity_0015_attempts_refused", include_str!("../migrations/0015_attempts_refused.sql")),
 ];

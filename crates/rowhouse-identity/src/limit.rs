@@ -254,11 +254,11 @@ impl Identity {
         target: Target<'_>,
         device: &Device,
     ) -> Result<(), IdentityError> {
-        // Failures are forgotten after a day without one. Rows are locked in one order.
+        // Failures are forgotten after a day without one. The account's row is locked last, as by an attempt.
         const FAIL: &str = "
             with failed as (
                 select subject, case when failed_at > now() - interval '1 day' then failures else 0 end + 1 as failures
-                from control.attempts where subject in ($1, $2) order by subject for update
+                from control.attempts where subject in ($1, $2) order by subject = $2 for update
             ), waits as (
                 select subject, failures, case
                     when subject = $1 and failures >= $4 then $5::int4

@@ -157,12 +157,15 @@ async fn fail_from_everywhere(ground: &Ground, address: &str, networks: u8) {
 async fn whoever_fails_at_an_account_shuts_out_nobody_else() {
     let ground = Ground::start().await;
     ground.ann_of_acme().await;
-    let limits = LimitSettings { delay_from: 3, lock_from: 3, ..LimitSettings::default() };
+    let limits = LimitSettings { delay_from: 3, lock_from: 3, attempts_max: 5, ..LimitSettings::default() };
     let identity = strict(&ground, limits).await;
     for _ in 0..3 {
         assert_eq!(refusal(identity.sign_in(from(1, wrong("ann@example.com"))).await), "wrong credentials");
     }
-    assert!((1..=900).contains(&retry_after(identity.sign_in(from(1, sign_in("ann@example.com"))).await)));
+    // However often they try.
+    for _ in 0..10 {
+        assert!((1..=900).contains(&retry_after(identity.sign_in(from(1, sign_in("ann@example.com"))).await)));
+    }
     identity.sign_in(from(2, sign_in("ann@example.com"))).await.unwrap();
     assert!(retry_after(identity.sign_in(from(1, sign_in("ann@example.com"))).await) <= 900, "not forgiven by it");
 }
