@@ -136,6 +136,22 @@ need_python() {
     echo "$wanted" >"$directory/installed"
 }
 
+# Installs packages of Node into directory $1; their names and versions follow.
+need_node() {
+    local directory="$1" wanted
+    shift
+    wanted="$*"
+    [ "$(cat "$directory/installed" 2>/dev/null)" = "$wanted" ] && return
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        install_packages "Node, which a test uses" nodejs npm || return 0
+    fi
+    say "installing into $directory: $wanted"
+    mkdir -p "$directory"
+    npm install --prefix "$directory" --no-save --no-audit --no-fund --ignore-scripts --silent "$@"
+    # Written last: an installation that was interrupted is done again.
+    echo "$wanted" >"$directory/installed"
+}
+
 # Sets CARGO_DENY to the program to use; builds it once (two minutes on two cores) if there is none.
 need_cargo_deny() {
     local deny

@@ -53,6 +53,9 @@ pub struct IdentitySettings {
     pub service_name: String,
     /// Whether every operator must have a second factor, and members of tenants by their policies.
     pub mfa_demanded: bool,
+    /// Whether people have their accounts and sessions elsewhere, and prove there who they are: then
+    /// nothing of them is asked here that they could not show.
+    pub accounts_elsewhere: bool,
     /// Whom to ask about domains, instead of the machine's own resolver.
     pub dns_server: Option<SocketAddr>,
 }
@@ -69,6 +72,7 @@ impl Default for IdentitySettings {
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
             mfa_demanded: true,
+            accounts_elsewhere: false,
             dns_server: None,
         }
     }
@@ -242,7 +246,8 @@ impl Identity {
         });
     }
 
-    pub(crate) fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
+    /// What a role may do; none for one that nobody knows.
+    pub fn role_grants(&self, role: &RoleKey) -> Option<Arc<Grants>> {
         self.roles.load().grants(role)
     }
 

@@ -63,6 +63,7 @@ pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use organisation_error::OrganisationError;
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
 pub use profile::ProfilePatch;
+pub use remembered::Remembered;
 pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
@@ -87,4 +88,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_attempts_refused", include_str!("../migrations/0015_attempts_refused.sql")),
+    ("identity_0016_clerk", include_str!("../migrations/0016_clerk.sql")),
 ];

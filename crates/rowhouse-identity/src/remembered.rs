@@ -14,9 +14,19 @@ pub(crate) const STALE: Duration = Duration::from_millis(900);
 const ENTRIES_MAX: u64 = 100_000;
 
 /// Answers by key, each with the time at which it was asked for.
-pub(crate) struct Remembered<K, V> {
+pub struct Remembered<K, V> {
     cache: Cache<K, (Instant, V)>,
     changes: AtomicU64,
+}
+
+impl<K, V> Default for Remembered<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<K, V> Remembered<K, V>
@@ -24,13 +34,14 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(crate) fn new() -> Self {
+    /// Nothing yet.
+    pub fn new() -> Self {
         let cache = Cache::builder().max_capacity(ENTRIES_MAX).time_to_live(STALE).build();
         Self { cache, changes: AtomicU64::new(0) }
     }
 
     /// What is remembered, or else what `read` gives, which is remembered from then on.
-    pub(crate) async fn get_or_read<E>(&self, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+    pub async fn get_or_read<E>(&self, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
         if let Some((asked, value)) = self.cache.get(&key).await
             && asked.elapsed() < STALE
         {
@@ -47,13 +58,13 @@ where
     }
 
     /// Forgets one answer: after the change is in the database.
-    pub(crate) async fn forget(&self, key: &K) {
+    pub async fn forget(&self, key: &K) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate(key).await;
     }
 
     /// Forgets them all.
-    pub(crate) fn forget_all(&self) {
+    pub fn forget_all(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate_all();
     }

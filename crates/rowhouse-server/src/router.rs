@@ -26,6 +26,7 @@ fn all() -> Routes {
     routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
     routes::profile::add(&mut list);
+    routes::clerk::add(&mut list);
     routes::tenants::add(&mut list);
     routes::members::add(&mut list);
     routes::invitations::add(&mut list);
@@ -45,7 +46,10 @@ pub fn route_docs() -> Vec<RouteDoc> {
 
 /// The service.
 pub fn router(state: ServerState) -> Router {
-    let (router, _) = all().into_parts();
+    let (mut router, _) = all().into_parts();
+    if state.clerk.is_some() {
+        router = router.layer(middleware::from_fn(routes::clerk::refuse_built_in));
+    }
     let settings = state.settings.clone();
     // One layer made of all, the outermost first: each layer of a router is boxed by itself, and
     // cloned for every request.

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod api_keys;
 pub(crate) mod auth;
+pub(crate) mod clerk;
 pub(crate) mod documents;
 pub(crate) mod domains;
 pub(crate) mod email;

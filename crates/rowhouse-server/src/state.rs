@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowhouse_audit::Audit;
+use rowhouse_clerk::Clerk;
 use rowhouse_identity::Identity;
 use rowhouse_postgres::{Databases, SystemAuthority, TenantAuthority};
 use rowhouse_records::Records;
@@ -40,6 +41,8 @@ pub struct Inner {
     pub(crate) system_authority: SystemAuthority,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) identity: Arc<Identity>,
+    /// In place of what `identity` knows of people's tokens, if people sign in with Clerk.
+    pub(crate) clerk: Option<Arc<Clerk>>,
     pub(crate) audit: Audit,
     pub(crate) records: Records,
 }
@@ -56,6 +59,8 @@ pub struct Services {
     pub tenants: Arc<Tenants>,
     /// People and tokens.
     pub identity: Arc<Identity>,
+    /// Where people sign in, if it is Clerk.
+    pub clerk: Option<Arc<Clerk>>,
     /// Security events.
     pub audit: Audit,
     /// The data API.
@@ -65,7 +70,8 @@ pub struct Services {
 impl ServerState {
     /// Binds the services to the HTTP side.
     pub fn new(settings: ServerSettings, services: Services) -> Self {
-        let Services { databases, tenant_authority, system_authority, tenants, identity, audit, records } = services;
+        let Services { databases, tenant_authority, system_authority, tenants, identity, clerk, audit, records } =
+            services;
         Self(Arc::new(Inner {
             settings,
             databases,
@@ -73,6 +79,7 @@ impl ServerState {
             system_authority,
             tenants,
             identity,
+            clerk,
             audit,
             records,
         }))

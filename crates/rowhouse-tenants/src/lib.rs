@@ -4,6 +4,7 @@
 //! what it is recorded to be was read from its real schema. **Invariant:** making and deleting a
 //! tenant are sagas: whatever dies in between, in the end it is done or nothing of it is left.
 
+mod claim;
 mod control;
 mod delete;
 mod demo;
@@ -26,6 +27,7 @@ mod warm;
 mod way;
 mod words;
 
+pub use claim::Description;
 pub use control::{control_plan, control_status, migrate_control};
 pub use demo::DemoTenant;
 pub use fleet::{FleetProgress, FleetReport, TargetPlan, TargetState, first_plan};

@@ -90,10 +90,20 @@ impl Tenants {
     /// # Errors
     /// A conflict if the address is taken, or the slug: then with one that is free.
     pub async fn provision_by(self: &Arc<Self>, actor: &Actor, provision: Provision) -> Result<Provisioned, ApiError> {
-        let started = Instant::now();
-        let (placement, chosen) = (provision.placement, provision.slug.is_some());
+        let chosen = provision.slug.is_some();
         let mut state = self.first_state(provision)?;
         state.by = Some(actor.clone());
+        self.provision_from(state, chosen).await
+    }
+
+    /// Makes a tenant from what is known of it. A slug that was not `chosen` is made free.
+    pub(crate) async fn provision_from(
+        self: &Arc<Self>,
+        mut state: ProvisionState,
+        chosen: bool,
+    ) -> Result<Provisioned, ApiError> {
+        let started = Instant::now();
+        let placement = state.placement;
         let mut attempt = 1;
         let done = loop {
             let (slug, tenant, mut again) = (state.slug.clone(), state.tenant, state.clone());
@@ -122,7 +132,7 @@ impl Tenants {
         self.provisioned(done).await
     }
 
-    fn first_state(&self, provision: Provision) -> Result<ProvisionState, ApiError> {
+    pub(crate) fn first_state(&self, provision: Provision) -> Result<ProvisionState, ApiError> {
         let Provision { name, slug, plan, placement, owner } = provision;
         let mut faults = Vec::new();
         let name = tenant_name(&name).map_err(|fault| faults.push(fault)).unwrap_or_default();

@@ -16,6 +16,7 @@ use rowhouse_types::{ApiError, EmailAddress, InvitationId, RoleKey, Slug, Tenant
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::claim::{claim_take, claim_taken, claim_undo};
 use crate::provision::slug_taken;
 use crate::service::{Tenants, TenantsError};
 use crate::target::{Target, TargetKind, target_claim, target_delete, targets_put};
@@ -48,7 +49,7 @@ pub(crate) struct ProvisionState {
     pub(crate) name: String,
     pub(crate) slug: Slug,
     plan: String,
-    placement: Placement,
+    pub(crate) placement: Placement,
     pub(crate) owner: Option<UserId>,
     /// Set until the first step has made the person; never written.
     #[serde(skip)]
@@ -59,6 +60,9 @@ pub(crate) struct ProvisionState {
     #[serde(skip)]
     pub(crate) by: Option<Actor>,
     pub(crate) invite: Option<(InvitationId, EmailAddress)>,
+    /// For which of another provider's objects it is made: only one tenant is made for each.
+    #[serde(default)]
+    pub(crate) claim: Option<String>,
     place: Option<Place>,
 }
 
@@ -94,6 +98,7 @@ impl ProvisionState {
             owner_is_new: false,
             by: None,
             invite: None,
+            claim: None,
             place: None,
         }
     }
@@ -127,6 +132,11 @@ impl ProvisionSaga {
         let values = params![state.tenant, state.name.as_str(), slug, state.plan.as_str(), placement];
         if control.query_opt(INSERT, values).await?.is_none() {
             return Err(StepError::Refused(slug_taken(&state.slug, None)));
+        }
+        if let Some(claim) = &state.claim
+            && !claim_take(control, claim, state.tenant).await?
+        {
+            return Err(StepError::Refused(claim_taken()));
         }
         if let Some(new) = state.new_owner.take() {
             state.owner = Some(user_create(control, &new).await.map_err(ApiError::from)?);
@@ -344,6 +354,9 @@ async fn undo_reserve(state: &ProvisionState, control: &SystemConnection) -> Dat
     if control.execute("delete from control.tenants where id = $1", params![state.tenant]).await? > 0 {
         // Its line in the audit log stays: it was begun, and this is what became of it.
         Actor::system().did("undo_create_tenant").on_tenant(state.tenant).write(control).await?;
+    }
+    if let Some(claim) = &state.claim {
+        claim_undo(control, claim, state.tenant).await?;
     }
     if let Some(user) = state.owner.filter(|_| state.owner_is_new) {
         control.query(PERSON, params![user]).await?;

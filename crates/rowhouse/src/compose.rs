@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
+use rowhouse_clerk::Clerk;
 use rowhouse_identity::{Identity, IdentitySettings, LimitSettings};
 use rowhouse_mail::Mailer;
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
@@ -59,6 +60,7 @@ pub(crate) struct Rowhouse {
     pub(crate) ground: Ground,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) clerk: Option<Arc<Clerk>>,
     pub(crate) audit: Audit,
     pub(crate) mailer: Mailer,
 }
@@ -114,13 +116,16 @@ impl Rowhouse {
                 development: settings.development,
                 service_name: title,
                 mfa_demanded: !settings.development,
+                accounts_elsewhere: settings.clerk.is_some(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
                 ..IdentitySettings::default()
             },
         )
         .await?;
-        let identity = Arc::new(identity.with_mailer(mailer.clone()));
+        // With Clerk nobody has an account here: a link in a mail of ours would open nothing.
+        let identity = if settings.clerk.is_some() { identity } else { identity.with_mailer(mailer.clone()) };
+        let identity = Arc::new(identity);
         let tenants = Tenants::open(
             ground.databases.clone(),
             &ground.authorities,
@@ -129,7 +134,8 @@ impl Rowhouse {
             TenantsSettings { warm: settings.warm, migrate_at_open: migrate, ..TenantsSettings::default() },
         )
         .await?;
-        Ok(Self { ground, tenants, identity, audit, mailer })
+        let clerk = crate::clerk::open(settings, &ground, &identity, &tenants, &audit)?;
+        Ok(Self { ground, tenants, identity, clerk, audit, mailer })
     }
 
     /// The HTTP side's state.
@@ -149,6 +155,7 @@ impl Rowhouse {
             system_authority: self.ground.authorities.system.clone(),
             tenants: self.tenants.clone(),
             identity: self.identity.clone(),
+            clerk: self.clerk.clone(),
             audit: self.audit.clone(),
             records,
         };

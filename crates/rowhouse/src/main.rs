@@ -1,6 +1,7 @@
 //! The `rowhouse` command: reads the command line and the settings, puts the services together
 //! and runs one verb. Rules live in the crates below.
 
+mod clerk;
 mod cli;
 mod commands;
 mod compose;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use rowhouse_server::TrustedProxies;
 
+use crate::clerk::{ClerkArgs, ClerkChoice};
 use crate::mail::{MailArgs, MailChoice};
 
 /// The settings as given, before they are judged.
@@ -110,6 +111,9 @@ pub(crate) struct SettingsArgs {
     #[command(flatten)]
     pub(crate) mail: MailArgs,
 
+    #[command(flatten)]
+    pub(crate) clerk: ClerkArgs,
+
     /// Log filter, such as info or rowhouse_server=debug [default: info]
     #[arg(long, env = "ROWHOUSE_LOG", global = true, value_name = "FILTER", help_heading = "Settings")]
     pub(crate) log: Option<String>,
@@ -147,6 +151,14 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "mail_from",
     "mail_language",
     "mail_templates",
+    "identity_provider",
+    "clerk_issuer",
+    "clerk_jwks_url",
+    "clerk_authorized_parties",
+    "clerk_webhook_secrets",
+    "clerk_roles",
+    "clerk_secret_key",
+    "clerk_api_url",
     "log",
     "log_format",
 ];
@@ -180,6 +192,8 @@ pub(crate) struct Settings {
     /// Whether this is `rowhouse dev`: no flag, so that nobody runs a service like that by accident.
     pub(crate) development: bool,
     pub(crate) mail: MailChoice,
+    /// Where people sign in, if it is Clerk.
+    pub(crate) clerk: Option<ClerkChoice>,
     pub(crate) log: String,
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -312,6 +326,7 @@ impl SettingsArgs {
             pipelining: judge.switch("pipelining", self.pipelining.as_deref()),
             warm: usize::try_from(warm).unwrap_or(2),
             mail: self.mail.resolve(&mut judge.problems),
+            clerk: self.clerk.resolve(&mut judge.problems),
             log: self.log.unwrap_or_else(|| "info".into()),
             log_format,
         };

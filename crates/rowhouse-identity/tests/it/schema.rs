@@ -25,6 +25,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
     }
     let expected = [
         "api_keys",
+        "clerk_tenants",
         "domains SELECT",
         "invitations SELECT",
         "mails",

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
-use rowhouse_identity::{InvitationOut, InvitationPage, InvitationStatus, Invite};
+use rowhouse_identity::{InvitationOut, InvitationPage, InvitationStatus, Invite, LimitedRoute};
 use rowhouse_types::{ApiError, EmailAddress, EmailError, FieldError, InvitationId, RoleKey};
 use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,14 @@ struct InviteManyIn {
     invitations: Vec<Object<InviteIn>>,
 }
 
+/// An invitation, by whoever writes to them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum MadeOut {
+    ByMail(InvitationOut),
+    ByClerk(rowhouse_clerk::InvitedOut),
+}
+
 /// What became of one address of many: an invitation, or why there is none.
 #[derive(Debug, Serialize)]
 struct InvitedOut {
@@ -122,15 +130,21 @@ async fn invite_member(
     PathMember(member): PathMember,
     parts: Parts,
     JsonBody(body): JsonBody<InviteIn>,
-) -> Result<Answer<InvitationOut>, Failure> {
+) -> Result<Answer<MadeOut>, Failure> {
     member.require_manager()?;
     let mut faults = Vec::new();
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
     };
-    let invite = Invite { email, role: RoleKey::new(body.role) };
-    let device = device(&state, &parts);
-    let invited = state.identity.invite(member.manager(&member.actor()), invite, &device).await?;
+    let (role, by, device) = (RoleKey::new(body.role), member.actor(), device(&state, &parts));
+    let invited = match &state.clerk {
+        Some(clerk) => {
+            state.identity.count_attempt(LimitedRoute::INVITE, Some(&member.user.to_string()), &device).await?;
+            let invited = clerk.invite(&by, member.tenant.id, member.user, &member.grants, email, role).await;
+            MadeOut::ByClerk(invited.map_err(ApiError::from)?)
+        }
+        None => MadeOut::ByMail(state.identity.invite(member.manager(&by), Invite { email, role }, &device).await?),
+    };
     Ok(Answer::created(invited).of(member.tenant.id))
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod audit;
+mod claim;
 mod deletion;
 mod demo;
 mod drift;

@@ -66,7 +66,7 @@ async fn a_process_that_dies_between_steps_is_taken_over() {
     }
 }
 
-async fn expire_leases(installation: &Installation) {
+pub(crate) async fn expire_leases(installation: &Installation) {
     let scope = installation.test.authorities.system.scope("test");
     let control = installation.test.databases.control(&scope).await.unwrap();
     control.batch("update control.sagas set lease_until = now() - interval '1 second'").await.unwrap();

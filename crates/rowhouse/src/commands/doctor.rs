@@ -72,5 +72,10 @@ async fn examine_open(rowhouse: &Rowhouse, checks: &mut Vec<Check>) -> anyhow::R
     checks.push(Check { name: "migrations", passed: bad.is_empty(), message });
     let mail = rowhouse.mailer.check().await;
     checks.push(Check { name: "mail", passed: mail.is_ok(), message: mail.unwrap_or_else(|error| error) });
+    if let Some(clerk) = &rowhouse.clerk {
+        let reached = clerk.check().await.map(|()| "its keys are published".to_owned()).map_err(anyhow::Error::from);
+        let (passed, message) = (reached.is_ok(), reached.unwrap_or_else(|error| format!("{error:#}")));
+        checks.push(Check { name: "clerk", passed, message });
+    }
     Ok(())
 }

@@ -205,7 +205,9 @@ async fn announce(
         return Ok(());
     }
     output.message(&ready);
-    if let [first, second, ..] = demo {
+    if settings.clerk.is_some() {
+        output.message("People sign in with Clerk; its webhooks go to /api/webhooks/clerk.");
+    } else if let [first, second, ..] = demo {
         output.message(&tour(rowhouse, url, demo, first, second).await?);
     }
     Ok(())

@@ -17,6 +17,11 @@ pub(super) async fn run(
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    if settings.clerk.is_some() {
+        anyhow::bail!(
+            "people sign in with Clerk here, so no other token is taken; get one from a page that uses Clerk"
+        );
+    }
     let rowhouse = Rowhouse::open(settings, load_app(settings)?, "rowhouse token").await?;
     let made = make(&rowhouse, tenant, member, minutes).await;
     rowhouse.close().await;

@@ -5,6 +5,8 @@ mod api_keys;
 mod audit;
 mod auth;
 mod beside;
+mod clerk;
+mod clerk_peer;
 mod command_line;
 mod disconnect;
 mod domains;
