@@ -74,6 +74,14 @@ pub async fn audit_write(connection: &SystemConnection, entry: &AuditEntry) -> D
     entry.write(connection).await
 }
 
+/// Writes many lines in the caller's own transaction, with one statement.
+pub async fn entries_write(connection: &SystemConnection, entries: &[AuditEntry]) -> DatabaseResult<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    insert(connection, entries.iter().map(|entry| entry.line(Uuid::now_v7(), 0.0)).collect()).await
+}
+
 /// Writes a batch; a line that is there already is left.
 pub(crate) async fn insert(connection: &SystemConnection, lines: Vec<Value>) -> DatabaseResult<()> {
     const INSERT: &str = "

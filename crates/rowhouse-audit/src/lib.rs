@@ -17,7 +17,7 @@ pub use actor::Actor;
 pub use alert::{Alert, AlertFilter};
 pub use audit::Audit;
 pub use condition::{Condition, conditions_record};
-pub use entry::{AuditEntry, EntryFilter, RecordedEntry, audit_write};
+pub use entry::{AuditEntry, EntryFilter, RecordedEntry, audit_write, entries_write};
 pub use event::{EventFilter, RecordedEvent, SecurityEvent, SecurityEventKind, Severity};
 
 /// The control database's tables of this crate.

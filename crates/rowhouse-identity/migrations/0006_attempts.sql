@@ -14,8 +14,8 @@ create table control.attempts (
     told_at        timestamptz
 ) with (fillfactor = 70);
 
--- Counts an attempt for each subject (the one whose failures lock it, the account from everywhere, the
--- network) and gives the seconds to wait, or null if it may go on. A function, so that it rides in the
+-- Counts an attempt for each subject (the one whose failures lock it, the network, the account from
+-- everywhere) and gives the seconds to wait, or null if it may go on. A function, so that it rides in the
 -- statement that the attempt needs anyway. Counted before the attempt: many at once get no more than
 -- one after the other.
 create function control.attempt(
@@ -24,22 +24,38 @@ returns double precision
 language sql volatile
 set search_path = pg_catalog
 as $$
-    with counted as (
+    with own as (
         insert into control.attempts as a (subject, counted, window_ends_at)
-        -- In one order, so that two attempts never wait for each other.
+        -- In one order, and the account's last, so that two attempts never wait for each other.
         select s.subject, 1, now() + make_interval(secs => window_seconds)
-        from unnest(array[guarded, account, network]) as s(subject) where s.subject is not null order by s.subject
+        from unnest(array[guarded, network]) as s(subject) where s.subject is not null order by s.subject
         on conflict (subject) do update set
             counted = case when a.window_ends_at <= now() then 1 else least(a.counted, attempts_max) + 1 end,
             window_ends_at = case when a.window_ends_at <= now() then excluded.window_ends_at
                                   else a.window_ends_at end
         returning a.subject, a.counted, a.window_ends_at, a.blocked_until, a.known_until
+    ), refused as (
+        select max(greatest(case when counted > attempts_max then window_ends_at end,
+                            case when blocked_until > now() then blocked_until end)) as until
+        from own
+    ), everybodys as (
+        -- What is refused already counts for nobody else: one network must not use the account's
+        -- attempts up.
+        insert into control.attempts as a (subject, counted, window_ends_at)
+        select account, case when refused.until is null then 1 else 0 end, now() + make_interval(secs => window_seconds)
+        from refused where account is not null
+        on conflict (subject) do update set
+            counted = case when a.window_ends_at <= now() then excluded.counted
+                           else least(a.counted + excluded.counted, attempts_max + 1) end,
+            window_ends_at = case when a.window_ends_at <= now() then excluded.window_ends_at
+                                  else a.window_ends_at end
+        returning greatest(case when a.counted > attempts_max then a.window_ends_at end,
+                           case when a.blocked_until > now() then a.blocked_until end) as until
     )
-    select extract(epoch from max(greatest(
-               case when c.counted > attempts_max then c.window_ends_at end,
-               case when c.blocked_until > now() then c.blocked_until end)) - now())::double precision
-    from counted c
-    where c.subject is distinct from account
-       or not exists (select from counted k where k.subject = guarded and k.known_until > now())
+    select extract(epoch from greatest(refused.until, (
+               select e.until from everybodys e
+               where not exists (select from own k where k.subject = guarded and k.known_until > now())
+           )) - now())::double precision
+    from refused
 $$;
 revoke execute on function control.attempt(text, text, text, integer, integer) from public;

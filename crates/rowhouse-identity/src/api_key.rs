@@ -3,11 +3,12 @@
 //! Must never let a key hold more than whoever makes it, nor more than whoever rotates it, because
 //! they are given a text that opens all that it opens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rowhouse_audit::Actor;
-use rowhouse_postgres::{Row, TenantContext, params};
+use rowhouse_postgres::{Row, SystemConnection, TenantContext, params};
 use rowhouse_types::{Grants, KeyId, PER_PAGE_DEFAULT, PER_PAGE_MAX, Permission, TenantId, UserId};
 use serde::Serialize;
 use serde_json::json;
@@ -119,7 +120,8 @@ impl Identity {
     pub async fn api_keys(&self, context: &TenantContext, page: &ApiKeyPage) -> Result<Vec<ApiKeyOut>, IdentityError> {
         const LIST: &str = "
             select id, name, prefix, role, permissions, created_by, created_at, rotated_at,
-                   case when previous_until > now() then previous_until end, expires_at, last_used_at, last_used_ip, requests_per_minute
+                   case when previous_until > now() then previous_until end, expires_at, last_used_at, last_used_ip,
+                   requests_per_minute
             from control.api_keys where tenant_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3";
         let limit = i64::from(page.limit.unwrap_or(PER_PAGE_DEFAULT).clamp(1, PER_PAGE_MAX + 1));
         let connection = self.databases.tenant_control(context).await?;
@@ -148,7 +150,6 @@ impl Identity {
             returning id, name, prefix, role, permissions, created_by, created_at, rotated_at, previous_until,
                       expires_at, last_used_at, last_used_ip, requests_per_minute";
         let NewApiKey { name, rights, lifetime_days, requests_per_minute } = new;
-        self.require_held(maker.grants, &rights)?;
         let (id, secret) = (KeyId::generate(), ApiKeySecret::generate(self.key_mode()));
         let role = rights.role().map(|role| role.as_str());
         let permissions = permissions_of(&rights);
@@ -171,6 +172,10 @@ impl Identity {
         ];
         let mut connection = self.control("make an API key").await?;
         connection.begin().await?;
+        if let Err(refusal) = self.require_held(&connection, tenant, maker.grants, &rights).await {
+            connection.rollback().await?;
+            return Err(refusal);
+        }
         let Some(row) = connection.query_opt(INSERT, values).await? else {
             connection.rollback().await?;
             return Err(IdentityError::TooManyKeys(KEYS_MAX));
@@ -214,7 +219,7 @@ impl Identity {
         let rotated = match found.as_ref().map(|row| KeyRights::from_columns(row.get(0), row.get(1))) {
             None => Err(IdentityError::NotFound),
             // A key whose role is gone allows nothing, and may have a role of its name tomorrow.
-            Some(rights) => self.require_held(maker.grants, &rights),
+            Some(rights) => self.require_held(&connection, tenant, maker.grants, &rights).await,
         };
         if let Err(refusal) = rotated {
             connection.rollback().await?;
@@ -255,9 +260,21 @@ impl Identity {
         Ok(())
     }
 
-    /// Whoever hands rights on must hold them all.
-    fn require_held(&self, held: &Grants, rights: &KeyRights) -> Result<(), IdentityError> {
-        let grants = self.grants_of(rights).ok_or(IdentityError::UnknownRole)?;
+    /// Whoever hands rights on must hold them all. A role of the tenant's own stays as it is until
+    /// the caller's transaction ends.
+    async fn require_held(
+        &self,
+        connection: &SystemConnection,
+        tenant: TenantId,
+        held: &Grants,
+        rights: &KeyRights,
+    ) -> Result<(), IdentityError> {
+        let grants = match rights {
+            KeyRights::Role(role) => {
+                self.roles_hold(connection, tenant, [role]).await?.remove(role).ok_or(IdentityError::UnknownRole)?
+            }
+            KeyRights::Permissions(permissions) => Arc::new(Grants::new(permissions.iter().cloned())),
+        };
         let missing: Option<Permission> = grants.permissions().find(|permission| !held.covers(permission));
         missing.map_or(Ok(()), |permission| Err(IdentityError::NotHeld(permission)))
     }

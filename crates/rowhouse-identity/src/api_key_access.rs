@@ -101,9 +101,11 @@ impl Identity {
         device: impl Fn() -> Device,
     ) -> Result<Option<Arc<KeyAccess>>, IdentityError> {
         const FIND: &str = "
-            select tenant_id, id, role, permissions,
-                   case when hash = $1 then expires_at else least(expires_at, previous_until) end, requests_per_minute
-            from control.api_keys where hash = $1 or previous_hash = $1";
+            select k.tenant_id, k.id, k.role, k.permissions,
+                   case when k.hash = $1 then k.expires_at else least(k.expires_at, k.previous_until) end,
+                   r.permissions, k.requests_per_minute
+            from control.api_keys k left join control.roles r on r.tenant_id = k.tenant_id and r.key = k.role
+            where k.hash = $1 or k.previous_hash = $1";
         let connection = self.control("look up an API key").await?;
         let row = connection.query_opt(FIND, params![hash.as_slice()]).await?;
         let found = match row {
@@ -121,18 +123,20 @@ impl Identity {
     async fn key_of(&self, connection: &SystemConnection, row: &Row) -> Result<KeyAccess, IdentityError> {
         let (tenant, id) = (TenantId::from_uuid(row.get(0)), KeyId::from_uuid(row.get(1)));
         let rights = KeyRights::from_columns(row.get(2), row.get(3));
-        let limit = match row.get(5) {
+        let own: Option<Vec<String>> = row.get(5);
+        let limit = match row.get(6) {
             Some(limit) => Some((limit, self.key_caches.turns.of_key(connection, tenant, id).await?)),
             None => None,
         };
-        let (grants, role) = (self.grants_of(&rights).unwrap_or_default(), rights.role().cloned());
-        Ok(KeyAccess { id, tenant, role, grants, ends_at: row.get(4), limit })
+        let grants = self.grants_of(&rights, own.as_deref()).unwrap_or_default();
+        Ok(KeyAccess { id, tenant, role: rights.role().cloned(), grants, ends_at: row.get(4), limit })
     }
 
-    /// What somebody with these rights may do; none if nobody knows the role.
-    pub(crate) fn grants_of(&self, rights: &KeyRights) -> Option<Arc<Grants>> {
+    /// What somebody with these rights may do, whose role is the tenant's own if it has permissions
+    /// there; none if nobody knows the role.
+    fn grants_of(&self, rights: &KeyRights, own: Option<&[String]>) -> Option<Arc<Grants>> {
         match rights {
-            KeyRights::Role(role) => self.roles.load().grants(role),
+            KeyRights::Role(role) => self.roles.load().grants_in_tenant(role, own),
             KeyRights::Permissions(permissions) => Some(Arc::new(Grants::new(permissions.iter().cloned()))),
         }
     }

@@ -3,7 +3,7 @@
 use rowhouse_audit::{Actor, SecurityEventKind};
 use rowhouse_mail::{Deed, Mail, Message};
 use rowhouse_postgres::{ConstraintKind, DatabaseError, SystemConnection, params};
-use rowhouse_types::{EmailAddress, TenantId};
+use rowhouse_types::EmailAddress;
 use secrecy::SecretString;
 
 use crate::email_proof::EmailProved;
@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::link_token::LinkPurpose;
 use crate::mail_link::{Asking, Followed, links_forget};
+use crate::member::members_changed_of;
 use crate::session::Device;
 
 impl Identity {
@@ -48,7 +49,6 @@ impl Identity {
         device: &Device,
     ) -> Result<EmailProved, IdentityError> {
         const PUT: &str = "update control.users set email = $2, email_verified_at = now() where id = $1";
-        const TENANTS: &str = "select tenant_id from control.memberships where user_id = $1 limit 1000";
         let Followed { user, email, current_email } = followed;
         match connection.query(PUT, params![user, email.as_str()]).await {
             Ok(_) => {}
@@ -63,8 +63,7 @@ impl Identity {
         let message = Message::EmailChanged { new_address: email, deed };
         let mail = Mail { to: current_email, user: Some(user), brand: None, language: None, message };
         self.enqueue(connection, &mail, true).await?;
-        let rows = connection.query(TENANTS, params![user]).await?;
-        let tenants_to_tell = rows.iter().map(|row| TenantId::from_uuid(row.get(0))).collect();
+        let tenants_to_tell = members_changed_of(connection, user).await?;
         Ok(EmailProved { user, tenants_to_tell })
     }
 }

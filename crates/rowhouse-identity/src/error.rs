@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rowhouse_postgres::DatabaseError;
 use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
+use crate::organisation_error::OrganisationError;
 use crate::password::PasswordError;
 
 /// An identity operation was refused or failed.
@@ -52,6 +53,9 @@ pub enum IdentityError {
     /// The tenant has as many API keys as it may have.
     #[error("the tenant has {0} API keys already")]
     TooManyKeys(i64),
+    /// The people of a tenant, or what they may do, cannot become so.
+    #[error(transparent)]
+    Organisation(#[from] OrganisationError),
     /// There is no such thing, or it is somebody else's.
     #[error("there is no such thing")]
     NotFound,
@@ -90,9 +94,20 @@ pub enum IdentityError {
         /// `first_name` or `last_name`.
         field: &'static str,
     },
+    /// What a person or a member is to be known by cannot be taken.
+    #[error("the {field} cannot be taken")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What it must be.
+        message: &'static str,
+    },
     /// A password cannot be taken, or not now.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The DNS does not answer.
+    #[error("the DNS does not answer: {0}")]
+    Dns(String),
     /// The signing keys cannot be used.
     #[error("the signing keys cannot be used: {0}")]
     Keys(&'static str),
@@ -100,6 +115,11 @@ pub enum IdentityError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
+
+const PROVE_FIRST: &str =
+    "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.";
+const INVALID_KEY: &str = "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.";
+const SEND_A_CODE: &str = "Send the code of your authenticator app, or a recovery code, too.";
 
 fn gone(message: &'static str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message)
@@ -135,20 +155,17 @@ impl From<IdentityError> for ApiError {
             IdentityError::Role => {
                 invalid("role", "not_allowed", "is no role of this organisation that allows no more than your own")
             }
-            IdentityError::Unproved => ApiError::permission_denied(
-                "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.",
-            ),
+            IdentityError::Unproved => ApiError::permission_denied(PROVE_FIRST),
             IdentityError::AlreadyMember => ApiError::conflict("Somebody with this address is a member already.")
                 .with_details(vec![FieldError::new("email", "taken", "is a member's")]),
             IdentityError::InvalidLink => gone("This link is not valid any more. Ask for a new one."),
             IdentityError::WrongPassword => invalid("current_password", "wrong", "is wrong"),
+            IdentityError::Organisation(refusal) => refusal.into(),
             IdentityError::NotFound => ApiError::not_found(),
-            IdentityError::InvalidKey => ApiError::unauthenticated(
-                "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.",
-            ),
-            IdentityError::NotHeld(permission) => ApiError::permission_denied(format!(
-                "A key may not hold more than whoever makes or rotates it: you do not hold {permission}."
-            )),
+            IdentityError::InvalidKey => ApiError::unauthenticated(INVALID_KEY),
+            IdentityError::NotHeld(permission) => {
+                ApiError::permission_denied(format!("You cannot hand on what you do not hold: {permission}."))
+            }
             IdentityError::UnknownRole => invalid("role", "not_allowed", "is no role of this app"),
             IdentityError::TooManyKeys(most) => {
                 ApiError::conflict(format!("An organisation has at most {most} API keys. Revoke one first."))
@@ -160,10 +177,7 @@ impl From<IdentityError> for ApiError {
                 let message = format!("This API key may make {limit} requests in a minute. Wait, or ask for another.");
                 wait(message, retry_after_seconds)
             }
-            IdentityError::MfaRequired => ApiError::new(
-                ErrorCode::MfaRequired,
-                "Send the code of your authenticator app, or a recovery code, too.",
-            ),
+            IdentityError::MfaRequired => ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE),
             IdentityError::StepUpRequired => ApiError::new(
                 ErrorCode::StepUpRequired,
                 "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
@@ -177,10 +191,14 @@ impl From<IdentityError> for ApiError {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
                 invalid(field, "invalid", message)
             }
+            IdentityError::Field { field, message } => {
+                ApiError::validation(vec![FieldError::new(field, "invalid", message)])
+            }
             IdentityError::Password(fault @ PasswordError::Length) => {
                 invalid("password", "invalid", &fault.to_string())
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
+            IdentityError::Dns(_) => ApiError::unavailable(error),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
             IdentityError::Database(source) => source.into(),
         }
@@ -217,9 +235,11 @@ mod tests {
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),
             (IdentityError::Name { field: "first_name" }, 422),
+            (IdentityError::Field { field: "phone", message: "" }, 422),
             (PasswordError::Length.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),
+            (IdentityError::Dns("late".into()), 503),
             (IdentityError::Keys("there is none"), 500),
             (DatabaseError::Unavailable("gone".into()).into(), 503),
         ] {

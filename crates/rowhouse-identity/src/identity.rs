@@ -4,6 +4,7 @@
 //! have changed: a role, a session's end.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,9 +53,11 @@ pub struct IdentitySettings {
     pub service_name: String,
     /// Whether every operator must have a second factor, and members of tenants by their policies.
     pub mfa_demanded: bool,
-    /// Whether people sign in here. Else their second factors and recent proofs are somebody else's to
-    /// ask for.
-    pub people_sign_in: bool,
+    /// Whether people have their accounts and sessions elsewhere, and prove there who they are: then
+    /// nothing of them is asked here that they could not show.
+    pub accounts_elsewhere: bool,
+    /// Whom to ask about domains, instead of the machine's own resolver.
+    pub dns_server: Option<SocketAddr>,
 }
 
 impl Default for IdentitySettings {
@@ -69,7 +72,8 @@ impl Default for IdentitySettings {
             limits: LimitSettings::default(),
             service_name: "Rowhouse".into(),
             mfa_demanded: true,
-            people_sign_in: true,
+            accounts_elsewhere: false,
+            dns_server: None,
         }
     }
 }
@@ -203,17 +207,43 @@ impl Identity {
 
     async fn read_access(&self, user: UserId, tenant: TenantId) -> Result<Option<Arc<Access>>, IdentityError> {
         const ROLE: &str = "
-            select m.role, f.holder is not null, p.demanded_of, p.grace_days, greatest(m.mfa_asked_at, p.changed_at)
+            select m.role, r.permissions,
+                   f.holder is not null, p.demanded_of, p.grace_days, greatest(m.mfa_asked_at, p.changed_at)
             from control.memberships m join control.users u on u.id = m.user_id
+            left join control.roles r on r.tenant_id = m.tenant_id and r.key = m.role
             left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null
             left join control.mfa_policies p on p.tenant_id = m.tenant_id
             where m.tenant_id = $1 and m.user_id = $2 and m.active and u.active";
         let connection = self.control("look up a membership").await?;
         let Some(row) = connection.query_opt(ROLE, params![tenant, user]).await? else { return Ok(None) };
+        self.member_seen(user, tenant);
         let role = RoleKey::new(row.get::<_, String>(0));
-        let grants = self.role_grants(&role).unwrap_or_default();
-        let mfa_due_at = self.mfa_due_at(&row, 1, &grants);
+        let own: Option<Vec<String>> = row.get(1);
+        let grants = self.roles.load().grants_in_tenant(&role, own.as_deref()).unwrap_or_default();
+        let mfa_due_at = self.mfa_due_at(&row, 2, &grants);
         Ok(Some(Arc::new(Access { role, grants, mfa_due_at })))
+    }
+
+    /// Notes that a member is at work, at most every few minutes, while the request goes on.
+    fn member_seen(&self, user: UserId, tenant: TenantId) {
+        const SEEN: &str = "
+            update control.memberships set last_seen_at = now()
+            where tenant_id = $1 and user_id = $2
+              and (last_seen_at is null or last_seen_at < now() - interval '4 minutes')";
+        if !self.caches.seen.entry((user, tenant)).or_insert(()).is_fresh() {
+            return;
+        }
+        let (databases, scope) = (self.databases.clone(), self.authority.scope("note that a member is at work"));
+        tokio::spawn(async move {
+            let noted: DatabaseResult<()> = async {
+                let connection = databases.control(&scope).await?;
+                connection.query(SEEN, params![tenant, user]).await.map(drop)
+            }
+            .await;
+            if let Err(error) = noted {
+                tracing::warn!(tenant_id = %tenant, user_id = %user, %error, "note that a member is at work");
+            }
+        });
     }
 
     /// What a role may do; none for one that nobody knows.

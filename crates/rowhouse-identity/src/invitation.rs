@@ -1,9 +1,10 @@
 //! Invitations: an address, a tenant, a role, and a signed token that is good once.
 //!
-//! The token is made from the invitation's id and kept nowhere: a saga that is repeated gives the
-//! same link, and the database gives none away. The one that is mailed proves the address as well;
-//! the one that is shown to whoever invites does not. Must never let anybody in but whoever proves to
-//! be the invited address's account, or makes it.
+//! The token is made from the invitation's id and the number of its link, and kept nowhere: a saga
+//! that is repeated gives the same link, and the database gives none away. Only the newest link is
+//! good. The one that is mailed proves the address as well; the one that is shown to whoever invites
+//! does not. Must never let anybody in but whoever proves to be the invited address's account, or
+//! makes it.
 
 use std::time::Duration;
 
@@ -19,12 +20,12 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::limit::{LimitedRoute, Target};
-use crate::member::membership_join;
+use crate::member::{members_changed, membership_join};
 use crate::password::{hash_password, verify_password};
 use crate::session::{Device, Opening, Tokens};
 use crate::user::{NewUser, user_create};
 
-const VALID_DAYS: i32 = 7;
+pub(crate) const VALID_DAYS: i32 = 7;
 const PREFIX: &str = "rh_inv_";
 /// Last byte of a token that was mailed.
 const MAILED: u8 = 1;
@@ -94,18 +95,18 @@ pub async fn invitation_create(
 }
 
 /// What a token of an invitation says.
-struct Offer {
-    tenant: TenantId,
-    id: InvitationId,
+pub(crate) struct Offer {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: InvitationId,
+    /// Which of the invitation's links it is, from 1.
+    pub(crate) link_number: i32,
     /// It is the one of the mail: whoever has it gets the mails of the invited address.
-    is_mailed: bool,
+    pub(crate) is_mailed: bool,
 }
 
 /// An invitation that can still be accepted, and the account of its address.
 struct Open {
-    tenant: TenantId,
-    id: InvitationId,
-    is_mailed: bool,
+    offer: Offer,
     email: EmailAddress,
     role: RoleKey,
     account: Option<Account>,
@@ -120,9 +121,9 @@ struct Account {
 }
 
 impl Identity {
-    /// The token of an invitation, to be shown to whoever invites.
+    /// The token of a new invitation, to be shown to whoever invites.
     pub fn invitation_token(&self, tenant: TenantId, id: InvitationId) -> InvitationToken {
-        self.sign_offer(Offer { tenant, id, is_mailed: false })
+        self.sign_offer(&Offer { tenant, id, link_number: 1, is_mailed: false })
     }
 
     /// Queues the mail of an invitation that can be accepted, in the caller's transaction. Its token
@@ -134,7 +135,7 @@ impl Identity {
         id: InvitationId,
     ) -> Result<(), IdentityError> {
         const FIND: &str = "
-            select i.email, t.name, nullif(trim(u.first_name || ' ' || u.last_name), '')
+            select i.email, t.name, nullif(trim(u.first_name || ' ' || u.last_name), ''), i.link_number
             from control.invitations i join control.tenants t on t.id = i.tenant_id
             left join control.users u on u.id = i.invited_by
             where i.tenant_id = $1 and i.id = $2 and i.accepted_at is null and i.expires_at > now()";
@@ -143,14 +144,26 @@ impl Identity {
         }
         let Some(row) = connection.query_opt(FIND, params![tenant, id]).await? else { return Ok(()) };
         let Ok(to) = row.get::<_, String>(0).parse() else { return Ok(()) };
-        let token = self.sign_offer(Offer { tenant, id, is_mailed: true });
+        let offer = Offer { tenant, id, link_number: row.get(3), is_mailed: true };
+        let mail = self.invitation_mail(to, row.get(1), row.get(2), &offer);
+        self.enqueue(connection, &mail, true).await
+    }
+
+    /// The mail of an invitation.
+    pub(crate) fn invitation_mail(
+        &self,
+        to: EmailAddress,
+        tenant_name: String,
+        invited_by: Option<String>,
+        offer: &Offer,
+    ) -> Mail {
         let message = Message::Invitation {
-            link: self.page("invite", token.expose()),
+            link: self.page("invite", self.sign_offer(offer).expose()),
             valid_for: Duration::from_secs(u64::from(VALID_DAYS.unsigned_abs()) * 24 * 60 * 60),
-            invited_by: row.get(2),
+            invited_by,
         };
-        let brand = Some(Brand { tenant, name: row.get(1), colour: None });
-        self.enqueue(connection, &Mail { to, user: None, brand, language: None, message }, true).await
+        let brand = Some(Brand { tenant: offer.tenant, name: tenant_name, colour: None });
+        Mail { to, user: None, brand, language: None, message }
     }
 
     /// Accepts an invitation: makes the person if the address has no account, else checks the
@@ -185,14 +198,14 @@ impl Identity {
             }
             None => {
                 let password_hash = Some(hash_password(password).await?);
-                let (email, email_verified) = (open.email.clone(), open.is_mailed);
+                let (email, email_verified) = (open.email.clone(), open.offer.is_mailed);
                 let new =
                     NewUser { email, password_hash: password_hash.clone(), first_name, last_name, email_verified };
                 (self.join(&open, Joining::New(new)).await?, password_hash)
             }
         };
-        self.record(SecurityEventKind::InvitationAccepted, Some(user), Some(open.tenant), None, &device);
-        let named = open.tenant.to_string();
+        self.record(SecurityEventKind::InvitationAccepted, Some(user), Some(open.offer.tenant), None, &device);
+        let named = open.offer.tenant.to_string();
         let opening = Opening {
             user,
             email: open.email.as_str(),
@@ -202,7 +215,7 @@ impl Identity {
             device: &device,
         };
         let tokens = self.open_session(&opening).await?;
-        Ok(Accepted { tenant: open.tenant, user, tokens })
+        Ok(Accepted { tenant: open.offer.tenant, user, tokens })
     }
 
     /// The same for somebody who is signed in with the invited address; they go on in the new
@@ -220,9 +233,9 @@ impl Identity {
         let account = open.account.as_ref().filter(|account| account.active && account.user == claims.user);
         let user = account.ok_or(IdentityError::InvalidInvitation)?.user;
         self.join(&open, Joining::Member(user)).await?;
-        self.record(SecurityEventKind::InvitationAccepted, Some(user), Some(open.tenant), None, &device);
-        let tokens = self.switch(claims, &open.tenant.to_string(), device).await?;
-        Ok(Accepted { tenant: open.tenant, user, tokens })
+        self.record(SecurityEventKind::InvitationAccepted, Some(user), Some(open.offer.tenant), None, &device);
+        let tokens = self.switch(claims, &open.offer.tenant.to_string(), device).await?;
+        Ok(Accepted { tenant: open.offer.tenant, user, tokens })
     }
 
     async fn open_invitation(&self, token: &SecretString) -> Result<Open, IdentityError> {
@@ -232,11 +245,12 @@ impl Identity {
             join control.tenants t on t.id = i.tenant_id and t.status in ('active', 'suspended', 'provisioning')
             left join control.users u on u.email = i.email
             left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null
-            where i.tenant_id = $1 and i.id = $2 and i.accepted_at is null and i.expires_at > now()";
+            where i.tenant_id = $1 and i.id = $2 and i.link_number = $3 and i.accepted_at is null
+              and i.expires_at > now()";
         let offer = self.read_token(token.expose_secret()).ok_or(IdentityError::InvalidInvitation)?;
-        let Offer { tenant, id, is_mailed } = offer;
         let connection = self.control("accept an invitation").await?;
-        let row = connection.query_opt(FIND, params![tenant, id]).await?.ok_or(IdentityError::InvalidInvitation)?;
+        let found = connection.query_opt(FIND, params![offer.tenant, offer.id, offer.link_number]).await?;
+        let row = found.ok_or(IdentityError::InvalidInvitation)?;
         let email: EmailAddress = row.get::<_, String>(0).parse().map_err(|_| IdentityError::InvalidInvitation)?;
         let account = row.get::<_, Option<Uuid>>(2).map(|user| Account {
             user: UserId::from_uuid(user),
@@ -244,19 +258,21 @@ impl Identity {
             active: row.get(4),
             factor: row.get(5),
         });
-        Ok(Open { tenant, id, is_mailed, email, role: RoleKey::new(row.get::<_, String>(1)), account })
+        Ok(Open { offer, email, role: RoleKey::new(row.get::<_, String>(1)), account })
     }
 
-    /// One transaction: the invitation is used, the person and the membership exist.
+    /// One transaction: the invitation is used, the person and the membership exist. It may have been
+    /// sent anew, with another role, while the password was hashed.
     async fn join(&self, open: &Open, joining: Joining) -> Result<UserId, IdentityError> {
         const USE: &str = "
             update control.invitations set accepted_at = now()
-            where tenant_id = $1 and id = $2 and accepted_at is null returning id";
+            where tenant_id = $1 and id = $2 and link_number = $3 and accepted_at is null returning id";
         const PROVED: &str = "
             update control.users set email_verified_at = now() where id = $1 and email_verified_at is null";
         let mut connection = self.control("accept an invitation").await?;
         connection.begin().await?;
-        if connection.query_opt(USE, params![open.tenant, open.id]).await?.is_none() {
+        let used = params![open.offer.tenant, open.offer.id, open.offer.link_number];
+        if connection.query_opt(USE, used).await?.is_none() {
             return Err(IdentityError::InvalidInvitation);
         }
         let user = match joining {
@@ -267,33 +283,47 @@ impl Identity {
                 user
             }
         };
-        if open.is_mailed {
+        if open.offer.is_mailed {
             connection.query(PROVED, params![user]).await?;
         }
-        membership_join(&connection, open.tenant, user, &open.role).await?;
+        membership_join(&connection, open.offer.tenant, user, &open.role).await?;
+        members_changed(&connection, open.offer.tenant).await?;
         connection.commit().await?;
         self.nudge_mails();
-        self.forget_access(user, open.tenant).await;
+        self.forget_access(user, open.offer.tenant).await;
         Ok(user)
     }
 
-    fn sign_offer(&self, offer: Offer) -> InvitationToken {
-        let Offer { tenant, id, is_mailed } = offer;
-        let mark: &[u8] = if is_mailed { &[MAILED] } else { &[] };
-        let payload = [tenant.uuid().as_bytes().as_slice(), id.uuid().as_bytes(), mark].concat();
+    pub(crate) fn sign_offer(&self, offer: &Offer) -> InvitationToken {
+        let payload = offer.payload();
         InvitationToken(format!("{PREFIX}{}", self.invitation_signer.sign(&payload)).into())
     }
 
     fn read_token(&self, token: &str) -> Option<Offer> {
-        let payload = self.invitation_signer.verify(token.strip_prefix(PREFIX)?)?;
+        Offer::read(&self.invitation_signer.verify(token.strip_prefix(PREFIX)?)?)
+    }
+}
+
+impl Offer {
+    fn payload(&self) -> Vec<u8> {
+        let Self { tenant, id, link_number, is_mailed } = self;
+        let mark: &[u8] = if *is_mailed { &[MAILED] } else { &[] };
+        let number = if *link_number > 1 { link_number.to_be_bytes().to_vec() } else { Vec::new() };
+        [tenant.uuid().as_bytes().as_slice(), id.uuid().as_bytes(), &number, mark].concat()
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
         let (tenant, rest) = payload.split_at_checked(16)?;
-        let (id, mark) = rest.split_at_checked(16)?;
-        let is_mailed = match mark {
-            [] => false,
-            [MAILED] => true,
-            _ => return None,
+        let (id, rest) = rest.split_at_checked(16)?;
+        let (is_mailed, number) = match rest {
+            [number @ .., MAILED] if rest.len() != 4 => (true, number),
+            number => (false, number),
+        };
+        let link_number = match number {
+            [] => 1,
+            number => i32::from_be_bytes(number.try_into().ok()?),
         };
         let (tenant, id) = (Uuid::from_slice(tenant).ok()?, Uuid::from_slice(id).ok()?);
-        Some(Offer { tenant: TenantId::from_uuid(tenant), id: InvitationId::from_uuid(id), is_mailed })
+        Some(Self { tenant: TenantId::from_uuid(tenant), id: InvitationId::from_uuid(id), link_number, is_mailed })
     }
 }

@@ -8,6 +8,8 @@ mod api_key;
 mod api_key_access;
 mod api_key_secret;
 mod api_key_turns;
+mod dns;
+mod domain;
 mod email_change;
 mod email_proof;
 mod error;
@@ -21,15 +23,19 @@ mod lock_mail;
 mod magic_link;
 mod mail_link;
 mod member;
+mod member_change;
 mod mfa_policy;
 mod operator;
+mod organisation_error;
 mod password;
 mod password_change;
 mod password_reset;
+mod profile;
 mod recovery_code;
 mod refresh;
 mod refresh_token;
 mod remembered;
+mod role;
 mod second_factor;
 mod session;
 mod session_list;
@@ -41,19 +47,24 @@ pub use access::Access;
 pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
 pub use api_key_access::{KeyAccess, KeyRights};
 pub use api_key_secret::{ApiKeySecret, is_api_key};
+pub use domain::{DomainOut, DomainRecord, JoinableOut, domain_name};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
-pub use invite::{InvitationOut, Invite};
+pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
 pub use keys::{Claims, Org};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
-pub use member::{MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
+pub use member_change::MemberPatch;
 pub use mfa_policy::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
+pub use organisation_error::OrganisationError;
 pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use profile::ProfilePatch;
 pub use remembered::Remembered;
+pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
@@ -69,9 +80,12 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0005_api_keys", include_str!("../migrations/0005_api_keys.sql")),
     ("identity_0006_attempts", include_str!("../migrations/0006_attempts.sql")),
     ("identity_0007_second_factors", include_str!("../migrations/0007_second_factors.sql")),
-    ("identity_0008_mfa_policies", include_str!("../migrations/0008_mfa_policies.sql")),
-    ("identity_0009_key_limits", include_str!("../migrations/0009_key_limits.sql")),
-    ("identity_0010_step_up", include_str!("../migrations/0010_step_up.sql")),
-    ("identity_0011_attempts_apart", include_str!("../migrations/0011_attempts_apart.sql")),
-    ("identity_0012_clerk", include_str!("../migrations/0012_clerk.sql")),
+    ("identity_0008_invitation_links", include_str!("../migrations/0008_invitation_links.sql")),
+    ("identity_0009_roles", include_str!("../migrations/0009_roles.sql")),
+    ("identity_0010_members", include_str!("../migrations/0010_members.sql")),
+    ("identity_0011_domains", include_str!("../migrations/0011_domains.sql")),
+    ("identity_0012_mfa_policies", include_str!("../migrations/0012_mfa_policies.sql")),
+    ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
+    ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
+    ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
 ];

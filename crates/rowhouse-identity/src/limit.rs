@@ -2,9 +2,10 @@
 //! tried, what a failure costs, and when an account is locked for whom.
 //!
 //! Whoever fails shuts out themselves, not the account's owner: what anybody can do at any account
-//! never stops networks from which its owner has signed in before. Everything is counted in the control database, so that all processes count together, and by
-//! the statement that the attempt needs anyway. Must never tell whether an account exists: what
-//! nobody has is counted, delayed and locked like what somebody has.
+//! never stops networks from which its owner has signed in before. Everything is counted in the
+//! control database, so that all processes count together, and by the statement that the attempt
+//! needs anyway. Must never tell whether an account exists: what nobody has is counted, delayed and
+//! locked like what somebody has.
 
 use std::net::IpAddr;
 
@@ -48,8 +49,10 @@ impl LimitedRoute {
     pub const RESEND_VERIFICATION: Self = Self("resend_verification");
     /// Giving the password once more, to change it or the address.
     pub const PASSWORD_CHECK: Self = Self("password_check");
-    /// Inviting somebody, which sends a mail to anybody.
+    /// Inviting somebody, which sends a mail to anybody: each address counts, and each time anew.
     pub const INVITE: Self = Self("invite");
+    /// Looking a domain up in the DNS, which asks servers of anybody's.
+    pub const DOMAIN_LOOKUP: Self = Self("domain_lookup");
     /// API keys that are refused, of an address: programs with good keys share addresses, too.
     pub const API_KEY: Self = Self("api_key");
     /// Codes of a person's second factor, wherever one is asked for.
@@ -225,10 +228,23 @@ impl Identity {
     }
 
     pub(crate) async fn count(&self, connection: &SystemConnection, attempt: &Attempt) -> Result<(), IdentityError> {
-        const COUNT: &str = "select control.attempt($1, $2, $3, $4, $5)";
+        self.count_list(connection, attempt, 1).await
+    }
+
+    /// Counts as many attempts as a list is long; the first decides. Whoever may begin a list may end
+    /// it, and waits after it: a long one is never refused for its length alone.
+    pub(crate) async fn count_list(
+        &self,
+        connection: &SystemConnection,
+        attempt: &Attempt,
+        length: usize,
+    ) -> Result<(), IdentityError> {
+        const COUNT: &str = "
+            select (array_agg(control.attempt($1, $2, $3, $4, $5)))[1] from generate_series(1, $6::int4)";
         let limits = &self.settings.limits;
         let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
-        let values = params![guarded, account, network, limits.attempts_max, limits.window_seconds];
+        let length = i32::try_from(length).unwrap_or(i32::MAX).max(1);
+        let values = params![guarded, account, network, limits.attempts_max, limits.window_seconds, length];
         let row = connection.query_opt(COUNT, values).await?;
         admit(row.and_then(|row| row.get(0)))
     }

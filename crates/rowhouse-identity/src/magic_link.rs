@@ -9,7 +9,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
-use crate::mail_link::{Asking, Followed, link_follow, links_forget};
+use crate::mail_link::{Followed, link_follow, links_forget};
 use crate::second_factor;
 use crate::session::{Device, Opening, Tokens, sessions_end};
 
@@ -40,14 +40,8 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::TooManyAttempts`].
     pub async fn ask_for_magic_link(&self, email: &EmailAddress, device: Device) -> Result<(), IdentityError> {
-        let mut connection = self.control("ask for a magic link").await?;
-        self.count(&connection, &self.attempt_at(LimitedRoute::MAGIC_LINK, email.as_str(), &device)).await?;
-        connection.begin().await?;
-        let user = self.ask_for_link(&connection, LinkPurpose::SignIn, email, Asking::Whoever).await?;
-        connection.commit().await?;
-        self.nudge_mails();
-        self.record(SecurityEventKind::MagicLinkRequested, user, None, None, &device);
-        Ok(())
+        const ROUTE: LimitedRoute = LimitedRoute::MAGIC_LINK;
+        self.mail_link(ROUTE, LinkPurpose::SignIn, SecurityEventKind::MagicLinkRequested, email, &device).await
     }
 
     /// Signs the person of a link in. If nobody had proved the address before, this does: then the

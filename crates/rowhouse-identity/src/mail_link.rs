@@ -3,6 +3,7 @@
 //! Must never do less, or something else, for an address without an account: neither answers nor
 //! times may tell whether there is one.
 
+use rowhouse_audit::SecurityEventKind;
 use rowhouse_mail::{Deed, Link, Mail, MailError, Message};
 use rowhouse_postgres::{SystemConnection, params};
 use rowhouse_types::{EmailAddress, UserId};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
 use crate::session::Device;
 
@@ -44,6 +46,25 @@ pub(crate) enum Asking {
 }
 
 impl Identity {
+    /// Sends a link to whoever has an address, and takes as long if nobody does.
+    pub(crate) async fn mail_link(
+        &self,
+        route: LimitedRoute,
+        purpose: LinkPurpose,
+        event: SecurityEventKind,
+        email: &EmailAddress,
+        device: &Device,
+    ) -> Result<(), IdentityError> {
+        let mut connection = self.control("mail a link").await?;
+        self.count(&connection, &self.attempt_at(route, email.as_str(), device)).await?;
+        connection.begin().await?;
+        let user = self.ask_for_link(&connection, purpose, email, Asking::Whoever).await?;
+        connection.commit().await?;
+        self.nudge_mails();
+        self.record(event, user, None, None, device);
+        Ok(())
+    }
+
     /// Keeps a link for an address and queues its mail, in the caller's transaction. Without an
     /// account the same is done, but for the mail. Gives whose link it is.
     pub(crate) async fn ask_for_link(
@@ -116,10 +137,18 @@ impl Identity {
             Ok(_) => Ok(()),
             Err(MailError::Database(error)) => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, kind = mail.message.kind().as_str(), to = mail.to.masked(), "write a mail");
+                log_unwritten(mail, &error);
                 Ok(())
             }
         }
+    }
+
+    /// Queues mails in the caller's transaction, with one statement.
+    pub(crate) async fn enqueue_all(&self, connection: &SystemConnection, mails: &[Mail]) -> Result<(), IdentityError> {
+        let Some(mailer) = &self.mailer else { return Ok(()) };
+        let unwritten = mailer.enqueue_all(connection, mails).await?;
+        unwritten.iter().for_each(|(mail, error)| log_unwritten(mail, error));
+        Ok(())
     }
 
     /// Queues the mail that tells a person of a new password, in the caller's transaction.
@@ -148,6 +177,10 @@ impl Identity {
     pub(crate) fn page(&self, page: &str, token: &str) -> Link {
         Link::new(format!("{}/{page}/{token}", self.settings.issuer.trim_end_matches('/')))
     }
+}
+
+fn log_unwritten(mail: &Mail, error: &MailError) {
+    tracing::error!(%error, kind = mail.message.kind().as_str(), to = mail.to.masked(), "write a mail");
 }
 
 /// Whether a link can still be followed. Whoever then follows it may still be too late.

@@ -99,7 +99,7 @@ impl Identity {
         let has_one: bool = row.get(first);
         let policy = MfaPolicy::from_columns(row.get(first + 1), row.get(first + 2));
         let asked_at: DateTime<Utc> = row.get(first + 3);
-        let is_asked = self.settings.mfa_demanded && self.settings.people_sign_in;
+        let is_asked = self.settings.mfa_demanded && !self.settings.accounts_elsewhere;
         let is_demanded = is_asked && !has_one && policy.demanded_of.includes(grants);
         is_demanded.then(|| asked_at + Duration::days(i64::from(policy.grace_days)))
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::limit::{Attempt, LimitedRoute, Target};
+use crate::limit::{LimitedRoute, Target};
 use crate::password::{hash_password, verify_password};
 use crate::session::{Account, Device};
 
@@ -155,6 +155,11 @@ impl Identity {
         code: Option<&SecretString>,
         device: Device,
     ) -> Result<OperatorTokens, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, o.id, o.password_hash, f.sealed_secret
+            from attempt left join control.operators o on o.email = $1 and o.active
+            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null";
         const INSERT: &str = "
             with operator as (select id from control.operators where id = $2 and active for share)
             insert into control.operator_sessions (id, operator_id, ip, user_agent, expires_at, mfa_at)
@@ -162,7 +167,7 @@ impl Identity {
                    case when $6 then now() end
             from operator returning 1";
         let attempt = self.attempt_at(LimitedRoute::OPERATOR_SIGN_IN, email.as_str(), &device);
-        let Account { id, hash, factor } = self.find_operator(email, &attempt).await?;
+        let Account { id, hash, factor } = self.find_account(FIND, email, &attempt).await?;
         let fits = verify_password(password.clone(), hash).await?;
         let Some(id) = id.filter(|_| fits) else {
             self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, &device);
@@ -183,20 +188,6 @@ impl Identity {
         let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
         let mfa_missing = factor.is_none() && self.settings.mfa_demanded;
         Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS, mfa_missing })
-    }
-
-    /// Counts the attempt, and finds the operator with the address.
-    async fn find_operator(&self, email: &EmailAddress, attempt: &Attempt) -> Result<Account, IdentityError> {
-        const FIND: &str = "
-            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
-            select attempt.wait_seconds, o.id, o.password_hash, f.sealed_secret
-            from attempt left join control.operators o on o.email = $1 and o.active
-            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null";
-        let limits = &self.settings.limits;
-        let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
-        let values = params![email.as_str(), guarded, account, network, limits.attempts_max, limits.window_seconds];
-        let row = self.control("sign in an operator").await?.query_opt(FIND, values).await?;
-        Account::admitted(&row.ok_or(IdentityError::WrongCredentials)?)
     }
 
     /// Verifies an operator's token, that its session is alive and that the operator is active.

@@ -9,7 +9,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
-use crate::mail_link::{Asking, link_follow, link_is_open, links_forget};
+use crate::mail_link::{link_follow, link_is_open, links_forget};
 use crate::password::{check_password, hash_password};
 use crate::second_factor;
 use crate::session::{Device, sessions_end};
@@ -21,14 +21,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::TooManyAttempts`].
     pub async fn forgot_password(&self, email: &EmailAddress, device: Device) -> Result<(), IdentityError> {
-        let mut connection = self.control("ask for a new password").await?;
-        self.count(&connection, &self.attempt_at(LimitedRoute::FORGOT_PASSWORD, email.as_str(), &device)).await?;
-        connection.begin().await?;
-        let user = self.ask_for_link(&connection, LinkPurpose::ResetPassword, email, Asking::Whoever).await?;
-        connection.commit().await?;
-        self.nudge_mails();
-        self.record(SecurityEventKind::PasswordResetRequested, user, None, None, &device);
-        Ok(())
+        const ROUTE: LimitedRoute = LimitedRoute::FORGOT_PASSWORD;
+        let event = SecurityEventKind::PasswordResetRequested;
+        self.mail_link(ROUTE, LinkPurpose::ResetPassword, event, email, &device).await
     }
 
     /// Gives the person of a link a new password, and ends all their sessions. `by` is told in the

@@ -119,9 +119,14 @@ impl Identity {
     /// [`IdentityError::MfaRequired`] and [`IdentityError::WrongCode`] only to who has given the
     /// right password; [`IdentityError::TooManyAttempts`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Tokens, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, u.id, u.password_hash, f.sealed_secret
+            from attempt left join control.users u on u.email = $1 and u.active
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null";
         let SignIn { email, password, code, tenant, device } = sign_in;
         let attempt = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), &device);
-        let Account { id: user, hash, factor } = self.find_account(&email, &attempt).await?;
+        let Account { id: user, hash, factor } = self.find_account(FIND, &email, &attempt).await?;
         // No connection is held while the hash is computed.
         let fits = verify_password(password, hash.clone()).await?;
         let Some(user) = user.filter(|_| fits) else {
@@ -143,19 +148,18 @@ impl Identity {
         self.open_session(&opening).await
     }
 
-    /// Counts the attempt, and finds who may sign in with the address.
-    async fn find_account(&self, email: &EmailAddress, attempt: &Attempt) -> Result<Account, IdentityError> {
-        const FIND: &str = "
-            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
-            select attempt.wait_seconds, u.id, u.password_hash, f.sealed_secret
-            from attempt left join control.users u on u.email = $1 and u.active
-            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null";
+    /// Counts the attempt, and finds the account with the address, as `sql` reads it.
+    pub(crate) async fn find_account(
+        &self,
+        sql: &str,
+        email: &EmailAddress,
+        attempt: &Attempt,
+    ) -> Result<Account, IdentityError> {
         let limits = &self.settings.limits;
         let (guarded, account, network) = (attempt.guarded(), attempt.account(), attempt.network());
         let values = params![email.as_str(), guarded, account, network, limits.attempts_max, limits.window_seconds];
-        let row = self.control("sign in").await?.query_opt(FIND, values).await?;
-        let row = row.ok_or(IdentityError::WrongCredentials)?;
-        Account::admitted(&row)
+        let row = self.control("sign in").await?.query_opt(sql, values).await?;
+        Account::admitted(&row.ok_or(IdentityError::WrongCredentials)?)
     }
 
     /// A session for somebody whom this very request has made: who signed up.

@@ -54,8 +54,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether the session's person has shown who they are within the last hour. Of people who do not
-    /// sign in here nobody knows: then it is not asked.
+    /// Whether the session's person has shown who they are within the last hour. Not asked of people
+    /// who sign in elsewhere: of them nobody here knows.
     ///
     /// # Errors
     /// [`IdentityError::StepUpRequired`] if not.
@@ -63,7 +63,7 @@ impl Identity {
         // Asked every time: it is asked for rarely.
         const RECENT: &str = "
             select 1 from control.sessions where id = $1 and proved_at > now() - interval '1 hour'";
-        if !self.settings.people_sign_in {
+        if self.settings.accounts_elsewhere {
             return Ok(());
         }
         let recent = self.control("look for a recent proof").await?.query_opt(RECENT, params![session]).await?;

@@ -68,7 +68,7 @@ impl fmt::Debug for UserOut {
     }
 }
 
-fn check_name(field: &'static str, name: &str) -> Result<(), IdentityError> {
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), IdentityError> {
     let fits = name.chars().count() <= NAME_LENGTH_MAX && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err(IdentityError::Name { field }) }
 }

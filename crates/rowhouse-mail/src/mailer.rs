@@ -97,13 +97,38 @@ impl Mailer {
         mail: &Mail,
         is_sent: bool,
     ) -> Result<Uuid, MailError> {
+        let (id, sealed) = self.write(mail)?;
+        queue::mail_insert(connection, id, mail, &sealed, is_sent).await?;
+        Ok(id)
+    }
+
+    /// Queues many with one statement. Gives those that cannot be written, with the reason.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn enqueue_all<'a>(
+        &self,
+        connection: &SystemConnection,
+        mails: &'a [Mail],
+    ) -> DatabaseResult<Vec<(&'a Mail, MailError)>> {
+        let (mut written, mut unwritten) = (Vec::new(), Vec::new());
+        for mail in mails {
+            match self.write(mail) {
+                Ok((id, sealed)) => written.push((id, mail, sealed)),
+                Err(error) => unwritten.push((mail, error)),
+            }
+        }
+        queue::mails_insert(connection, &written).await?;
+        Ok(unwritten)
+    }
+
+    /// What is queued of a mail: its id, and what it says.
+    fn write(&self, mail: &Mail) -> Result<(Uuid, Vec<u8>), MailError> {
         smtp_address(&mail.to)?;
         let Content { subject, text, html } = self.0.settings.templates.render(mail, &self.0.settings.voice)?;
         let id = Uuid::now_v7();
         let json = serde_json::to_string(&Sealed { subject, text, html }).expect("three texts");
-        let sealed = self.0.master_key.seal(&place(id), &SecretString::from(json));
-        queue::mail_insert(connection, id, mail, &sealed, is_sent).await?;
-        Ok(id)
+        Ok((id, self.0.master_key.seal(&place(id), &SecretString::from(json))))
     }
 
     /// Tells the worker of this process that something was queued and committed. Others find it

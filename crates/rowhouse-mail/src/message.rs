@@ -69,6 +69,15 @@ pub enum Message {
         /// How it was done.
         deed: Deed,
     },
+    /// A tenant has another owner; told to both.
+    OwnershipTransferred {
+        /// Who was it before.
+        from: String,
+        /// Who is it now.
+        to: String,
+        /// How it was done.
+        deed: Deed,
+    },
     /// Somebody signed in on a device that was not seen before.
     NewSignIn {
         /// How it was done.
@@ -112,6 +121,8 @@ pub enum MailKind {
     EmailChanged,
     /// [`Message::PasswordChanged`]
     PasswordChanged,
+    /// [`Message::OwnershipTransferred`]
+    OwnershipTransferred,
     /// [`Message::NewSignIn`]
     NewSignIn,
     /// [`Message::RefreshTokenReused`]
@@ -131,6 +142,7 @@ impl MailKind {
         Self::Invitation,
         Self::EmailChanged,
         Self::PasswordChanged,
+        Self::OwnershipTransferred,
         Self::NewSignIn,
         Self::RefreshTokenReused,
         Self::AccountLocked,
@@ -146,6 +158,7 @@ impl MailKind {
             Self::Invitation => "invitation",
             Self::EmailChanged => "email_changed",
             Self::PasswordChanged => "password_changed",
+            Self::OwnershipTransferred => "ownership_transferred",
             Self::NewSignIn => "new_sign_in",
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountLocked => "account_locked",
@@ -164,6 +177,7 @@ impl Message {
             Self::Invitation { .. } => MailKind::Invitation,
             Self::EmailChanged { .. } => MailKind::EmailChanged,
             Self::PasswordChanged { .. } => MailKind::PasswordChanged,
+            Self::OwnershipTransferred { .. } => MailKind::OwnershipTransferred,
             Self::NewSignIn { .. } => MailKind::NewSignIn,
             Self::RefreshTokenReused { .. } => MailKind::RefreshTokenReused,
             Self::AccountLocked { .. } => MailKind::AccountLocked,
@@ -180,6 +194,7 @@ impl Message {
             Self::AccountLocked { link, .. } => link.as_ref(),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
             | Self::SecondFactorLocked { .. } => None,
@@ -190,6 +205,7 @@ impl Message {
         match self {
             Self::EmailChanged { deed, .. }
             | Self::PasswordChanged { deed }
+            | Self::OwnershipTransferred { deed, .. }
             | Self::NewSignIn { deed }
             | Self::RefreshTokenReused { deed }
             | Self::AccountLocked { deed, .. }
@@ -211,6 +227,7 @@ impl Message {
             Self::AccountLocked { locked_for, .. } | Self::SecondFactorLocked { locked_for, .. } => Some(*locked_for),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. } => None,
         }
@@ -225,6 +242,7 @@ impl Message {
             | Self::Invitation { valid_for, .. } => NEWS_LASTS.min(*valid_for),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
+            | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
             | Self::AccountLocked { .. }

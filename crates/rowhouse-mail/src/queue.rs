@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use rowhouse_postgres::{DatabaseResult, Row, SystemConnection, params};
 use rowhouse_types::TenantId;
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::message::Mail;
@@ -122,10 +125,41 @@ pub(crate) async fn mail_insert(
         mail.message.kind().as_str(),
         mail.to.as_str(),
         sealed_content,
-        i64::try_from(mail.message.lasts().as_secs()).unwrap_or(i64::from(i32::MAX)),
+        lasts(mail),
         is_sent
     ];
     connection.query(INSERT, values).await.map(drop)
+}
+
+pub(crate) async fn mails_insert(
+    connection: &SystemConnection,
+    mails: &[(Uuid, &Mail, Vec<u8>)],
+) -> DatabaseResult<()> {
+    const INSERT: &str = "
+        insert into control.mails (id, tenant_id, user_id, kind, recipient, sealed_content, expires_at)
+        select m.id, m.tenant_id, m.user_id, m.kind, m.recipient, decode(m.sealed_content, 'base64'),
+               now() + make_interval(secs => m.lasts)
+        from jsonb_to_recordset($1) as m (
+            id uuid, tenant_id uuid, user_id uuid, kind text, recipient text, sealed_content text, lasts bigint)";
+    if mails.is_empty() {
+        return Ok(());
+    }
+    let row = |(id, mail, sealed_content): &(Uuid, &Mail, Vec<u8>)| {
+        json!({
+            "id": id,
+            "tenant_id": mail.brand.as_ref().map(|brand| brand.tenant),
+            "user_id": mail.user,
+            "kind": mail.message.kind().as_str(),
+            "recipient": mail.to.as_str(),
+            "sealed_content": STANDARD.encode(sealed_content),
+            "lasts": lasts(mail),
+        })
+    };
+    connection.query(INSERT, params![Value::Array(mails.iter().map(row).collect())]).await.map(drop)
+}
+
+fn lasts(mail: &Mail) -> i64 {
+    i64::try_from(mail.message.lasts().as_secs()).unwrap_or(i64::from(i32::MAX))
 }
 
 /// Takes mails that are due, those first whose time is over first: a sign-in link does not wait

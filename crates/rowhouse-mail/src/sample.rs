@@ -33,6 +33,8 @@ pub fn samples() -> Vec<Mail> {
         Message::EmailChanged { new_address: address(), deed: full() },
         Message::PasswordChanged { deed: deed(None, None) },
         Message::PasswordChanged { deed: full() },
+        Message::OwnershipTransferred { from: "Ann".into(), to: "Bob".into(), deed: deed(None, None) },
+        Message::OwnershipTransferred { from: "Ann Smith".into(), to: "bob@example.com".into(), deed: full() },
         Message::NewSignIn { deed: deed(None, None) },
         Message::NewSignIn { deed: full() },
         Message::RefreshTokenReused { deed: deed(None, None) },

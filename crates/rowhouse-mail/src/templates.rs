@@ -47,6 +47,8 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/invitation.txt",
     "en/email_changed.html",
     "en/email_changed.txt",
+    "en/ownership_transferred.html",
+    "en/ownership_transferred.txt",
     "en/new_sign_in.html",
     "en/new_sign_in.txt",
     "en/password_changed.html",
@@ -244,6 +246,10 @@ fn values(mail: &Mail, voice: &Voice, language: &Language) -> Value {
         Message::Invitation { invited_by, .. } => invited_by.as_deref().map(line),
         _ => None,
     };
+    let (former_owner, owner) = match &mail.message {
+        Message::OwnershipTransferred { from, to, .. } => (Some(line(from)), Some(line(to))),
+        _ => (None, None),
+    };
     let new_address = match &mail.message {
         Message::EmailChanged { new_address, .. } => Some(new_address.masked()),
         _ => None,
@@ -261,6 +267,8 @@ fn values(mail: &Mail, voice: &Voice, language: &Language) -> Value {
         ip => deed.and_then(|deed| deed.ip).map(|ip| ip.to_string()),
         invited_by => invited_by.filter(|name| !name.is_empty()),
         new_address => new_address,
+        former_owner => former_owner,
+        owner => owner,
     }
 }
 

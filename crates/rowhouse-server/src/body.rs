@@ -4,7 +4,9 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::Bytes;
 use rowhouse_types::{ApiError, ErrorCode, FieldError};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::envelope::Failure;
 
@@ -41,7 +43,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        // A list of values would pass for a type's fields in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Failure(ApiError::invalid("The body must be a JSON object.")));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Failure(explain(&error)))
+    }
+}
+
+/// An object within a body: no list of its values in their order, which would pass for it too.
+#[derive(Debug, Default)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = serde_json::Map::deserialize(deserializer)?;
+        T::deserialize(Value::Object(members)).map(Self).map_err(D::Error::custom)
     }
 }
 

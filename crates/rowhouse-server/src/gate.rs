@@ -8,11 +8,11 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
-use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, OperatorRole, is_api_key};
+use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, Manager, OperatorRole, is_api_key};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
+use rowhouse_types::{Action, ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
 use crate::client::{client_ip, device};
@@ -115,6 +115,23 @@ impl std::ops::Deref for Member {
     type Target = Party;
     fn deref(&self) -> &Party {
         &self.party
+    }
+}
+
+impl Member {
+    /// Refuses whoever may not manage the people of the tenant.
+    pub(crate) fn require_manager(&self) -> Result<(), Failure> {
+        if self.grants.allows("users", Action::Manage) {
+            return Ok(());
+        }
+        Err(Failure(ApiError::permission_denied(
+            "Your role may not manage people. Ask an owner or admin of the organisation.",
+        )))
+    }
+
+    /// Who manages people, with the actor that the caller holds.
+    pub(crate) fn manager<'a>(&'a self, actor: &'a Actor) -> Manager<'a> {
+        Manager { tenant: self.tenant.id, user: self.user, actor, grants: &self.grants }
     }
 }
 

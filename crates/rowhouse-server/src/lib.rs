@@ -12,6 +12,7 @@ mod host;
 mod metrics;
 mod openapi;
 mod paging;
+mod permissions;
 mod refusal;
 mod route;
 mod router;

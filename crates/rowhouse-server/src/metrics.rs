@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -95,8 +96,27 @@ pub(crate) fn record_request(method: &Method, route: &str, status: u16, took: Du
     });
 }
 
+static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
+
+/// A request that is under way until this is dropped, whether or not its client still waits.
+pub(crate) struct UnderWay(());
+
+impl UnderWay {
+    pub(crate) fn begin() -> Self {
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The figures as text.
 pub(crate) fn render(databases: &Databases) -> String {
+    metrics::gauge!("rowhouse_http_requests_under_way").set(f64::from(UNDER_WAY.load(Ordering::Relaxed)));
     for pool in databases.pool_states() {
         for (state, count) in
             [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting), ("max", pool.connections_max)]

@@ -25,9 +25,13 @@ fn all() -> Routes {
     routes::sessions::add(&mut list);
     routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
+    routes::profile::add(&mut list);
     routes::clerk::add(&mut list);
     routes::tenants::add(&mut list);
+    routes::members::add(&mut list);
     routes::invitations::add(&mut list);
+    routes::domains::add(&mut list);
+    routes::roles::add(&mut list);
     routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);

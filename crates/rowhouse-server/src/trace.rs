@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use rowhouse_types::{ErrorCode, KeyId, TenantId, UserId};
 
 use crate::envelope::{failure_of, write_failure};
-use crate::metrics::record_request;
+use crate::metrics::{UnderWay, record_request};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -44,7 +44,7 @@ pub(crate) async fn surround(request: Request, next: Next) -> Response {
 
 /// Names the request, answers it, counts it and writes its line.
 async fn observe(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
+    let (started, _under_way) = (Instant::now(), UnderWay::begin());
     let facts = Arc::new(Facts { request_id: request_id(request.headers()), ..Facts::default() });
     request.extensions_mut().insert(SharedFacts::clone(&facts));
     let method = request.method().clone();

@@ -7,6 +7,7 @@ use rowhouse_postgres::{DatabaseResult, params};
 use rowhouse_types::{ApiError, PER_PAGE_DEFAULT, TenantId};
 use serde_json::json;
 
+use crate::provision::tenant_name;
 use crate::service::Tenants;
 use crate::tenant::{Placement, TENANT_COLUMNS, Tenant, TenantStatus};
 
@@ -93,6 +94,25 @@ impl Tenants {
     pub async fn reactivate_by(&self, actor: &Actor, id: TenantId) -> Result<Arc<Tenant>, ApiError> {
         let entry = actor.did("reactivate_tenant");
         self.change_status(id, TenantStatus::Suspended, TenantStatus::Active, "", entry).await
+    }
+
+    /// Gives a tenant another name, for people; its slug stays.
+    ///
+    /// # Errors
+    /// A name that cannot be taken; not found.
+    pub async fn rename_by(&self, actor: &Actor, id: TenantId, name: &str) -> Result<Arc<Tenant>, ApiError> {
+        const RENAME: &str = "
+            update control.tenants set name = $2, updated_at = now()
+            where id = $1 and status in ('active', 'suspended') returning slug";
+        let name = tenant_name(name).map_err(|fault| ApiError::validation(vec![fault]))?;
+        let mut control = self.control("rename a tenant").await?;
+        control.begin().await?;
+        let renamed = control.query_opt(RENAME, params![id, name.as_str()]).await?.ok_or_else(ApiError::not_found)?;
+        actor.did("rename_tenant").on_tenant(id).with_details(json!({ "name": name })).write(&control).await?;
+        control.commit().await?;
+        drop(control);
+        self.registry.forget(id, renamed.get(0)).await;
+        self.find(&id.to_string()).await?.ok_or_else(ApiError::not_found)
     }
 
     async fn change_status(

@@ -70,6 +70,15 @@ pub struct Provisioned {
     pub invitation: Option<InvitationToken>,
 }
 
+/// A tenant's name as it is kept.
+pub(crate) fn tenant_name(text: &str) -> Result<String, FieldError> {
+    let name = text.trim();
+    if (1..=NAME_LENGTH_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        return Ok(name.to_owned());
+    }
+    Err(FieldError::new("name", "invalid", format!("must have 1 to {NAME_LENGTH_MAX} characters")))
+}
+
 impl Tenants {
     /// [`Self::provision_by`] the system itself.
     pub async fn provision(self: &Arc<Self>, provision: Provision) -> Result<Provisioned, ApiError> {
@@ -126,11 +135,7 @@ impl Tenants {
     pub(crate) fn first_state(&self, provision: Provision) -> Result<ProvisionState, ApiError> {
         let Provision { name, slug, plan, placement, owner } = provision;
         let mut faults = Vec::new();
-        let name = name.trim().to_owned();
-        if !(1..=NAME_LENGTH_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            let message = format!("must have 1 to {NAME_LENGTH_MAX} characters");
-            faults.push(FieldError::new("name", "invalid", message));
-        }
+        let name = tenant_name(&name).map_err(|fault| faults.push(fault)).unwrap_or_default();
         let slug = slug.or_else(|| Slug::from_name(&name)).unwrap_or_else(random_slug);
         // Whoever looks a tenant up gives its id or its slug; one must never pass for the other.
         if slug.as_str().parse::<TenantId>().is_ok() {

@@ -233,7 +233,7 @@ impl Tenants {
     }
 
     /// Works in the background until dropped: interrupted operations, prepared places, the look
-    /// for drift.
+    /// for drift, members that were left out of step.
     pub async fn run_background(self: Arc<Self>) {
         self.run_background_until(std::future::pending()).await;
     }
@@ -245,6 +245,7 @@ impl Tenants {
             () = worker => {}
             () = self.keep_warm() => {}
             () = self.watch_drift() => {}
+            () = self.keep_members() => {}
         }
     }
 

@@ -12,7 +12,7 @@ mod permission;
 mod slug;
 mod suggest;
 
-pub use email::EmailAddress;
+pub use email::{EmailAddress, EmailError};
 pub use error::{ApiError, ErrorCode, FieldError, Result};
 pub use id::{InvitationId, KeyId, SagaId, SessionId, TenantId, UserId};
 pub use key::{MasterKey, SealError, Signer};

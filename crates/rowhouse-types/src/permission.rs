@@ -134,6 +134,11 @@ impl RoleKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether every app has it.
+    pub fn is_built_in(&self) -> bool {
+        Self::BUILT_IN.contains(&self.as_str())
+    }
 }
 
 impl fmt::Display for RoleKey {

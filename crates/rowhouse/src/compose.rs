@@ -116,8 +116,9 @@ impl Rowhouse {
                 development: settings.development,
                 service_name: title,
                 mfa_demanded: !settings.development,
-                people_sign_in: settings.clerk.is_none(),
+                accounts_elsewhere: settings.clerk.is_some(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
+                dns_server: settings.dns_server,
                 ..IdentitySettings::default()
             },
         )

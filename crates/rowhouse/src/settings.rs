@@ -59,6 +59,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_BASE_DOMAIN", global = true, value_name = "DOMAIN", help_heading = "Settings")]
     pub(crate) base_domain: Option<String>,
 
+    /// Whom to ask about tenants' mail domains [default: the machine's own resolver]
+    #[arg(long, env = "ROWHOUSE_DNS_SERVER", global = true, value_name = "ADDR", help_heading = "Settings")]
+    pub(crate) dns_server: Option<String>,
+
     /// What clients call this server: issuer of tokens and start of links [default: from --listen]
     #[arg(long, env = "ROWHOUSE_PUBLIC_URL", global = true, value_name = "URL", help_heading = "Settings")]
     pub(crate) public_url: Option<String>,
@@ -130,6 +134,7 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "listen",
     "metrics_listen",
     "base_domain",
+    "dns_server",
     "public_url",
     "connections",
     "statement_timeout_ms",
@@ -170,6 +175,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) base_domain: String,
+    pub(crate) dns_server: Option<SocketAddr>,
     pub(crate) public_url: String,
     /// Whether somebody set it; else it follows from where the service listens.
     pub(crate) public_url_chosen: bool,
@@ -266,6 +272,7 @@ impl SettingsArgs {
         }
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let metrics_listen = self.metrics_listen.as_deref().and_then(|text| judge.address("metrics-listen", text));
+        let dns_server = self.dns_server.as_deref().and_then(|text| judge.address("dns-server", text));
         let instance = self.instance.unwrap_or_else(|| "rowhouse".into());
         let instance_ok = (1..=30).contains(&instance.len())
             && instance.starts_with(|c: char| c.is_ascii_lowercase())
@@ -303,6 +310,7 @@ impl SettingsArgs {
             master_key_file: self.master_key_file,
             listen,
             metrics_listen,
+            dns_server,
             base_domain: self.base_domain.unwrap_or_else(|| "localhost".into()).to_lowercase(),
             public_url_chosen: self.public_url.is_some(),
             public_url: self.public_url.unwrap_or_else(|| format!("http://localhost:{}", listen.port())),

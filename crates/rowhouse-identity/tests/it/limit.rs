@@ -1,10 +1,12 @@
 //! Limits on attempts: counted together by all processes, forgiven and forgotten; who fails is shut
 //! out, and not whose account it is.
 
+use rowhouse_audit::Actor;
 use rowhouse_identity::{
-    Device, Identity, IdentityError, IdentitySettings, LimitSettings, LimitedRoute, LinkSignIn, SignIn,
+    Device, Identity, IdentityError, IdentitySettings, Invite, LimitSettings, LimitedRoute, LinkSignIn, Manager, SignIn,
 };
 use rowhouse_postgres::params;
+use rowhouse_types::{Grants, RoleKey};
 
 use crate::{Ground, device, email, refusal, sign_in};
 
@@ -207,7 +209,7 @@ async fn whoever_reads_the_accounts_mails_gets_in_whatever_others_have_tried() {
     assert!(retry_after(ground.identity.sign_in(from(1, sign_in("ann@example.com"))).await) <= 900);
     ground.identity.forgot_password(&email("ann@example.com"), device_in(1)).await.unwrap();
     let token = ground.mailed_token("ann@example.com", "reset_password").await;
-    let by = rowhouse_audit::Actor::visitor();
+    let by = Actor::visitor();
     ground.identity.reset_password(&token, crate::PASSWORD.into(), &by, device_in(1)).await.unwrap();
     ground.identity.sign_in(from(1, sign_in("ann@example.com"))).await.unwrap();
     assert!(retry_after(ground.identity.sign_in(from(2, sign_in("ann@example.com"))).await) <= 900);
@@ -279,11 +281,35 @@ async fn keys_that_are_refused_count_for_their_network() {
     assert_eq!(refusal(elsewhere), "invalid key");
 }
 
+/// Who may begin a list may end it, so that a long one can be sent at all.
+#[tokio::test]
+async fn every_address_that_somebody_invites_counts_also_those_of_a_list_and_again() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    ground.batch("update control.users set email_verified_at = now()").await;
+    let identity = strict(&ground, LimitSettings { attempts_max: 5, ..LimitSettings::default() }).await;
+    let (actor, grants) = (Actor::user(ann), Grants::built_in("owner").unwrap());
+    let by = Manager { tenant: acme, user: ann, actor: &actor, grants: &grants };
+    let to = |number| Invite { email: email(&format!("p{number}@example.com")), role: RoleKey::new("viewer") };
+    let list: Vec<Invite> = (0..10).map(to).collect();
+    let first = identity.invite(by, to(0), &device()).await.unwrap();
+    for _ in 0..3 {
+        identity.resend_invitation(by, first.id, &device()).await.unwrap();
+    }
+    assert!(identity.invite_many(by, &list, &device()).await.unwrap().iter().all(Result::is_ok));
+    assert!((1..=900).contains(&retry_after(identity.invite(by, to(11), &device()).await)));
+    let elsewhere = device_in(2);
+    assert!((1..=900).contains(&retry_after(identity.invite_many(by, &list[..1], &elsewhere).await)));
+    assert!((1..=900).contains(&retry_after(identity.resend_invitation(by, first.id, &elsewhere).await)));
+    assert_eq!(ground.kinds("p0@example.com").await.len(), 5);
+    assert_eq!(ground.kinds("p11@example.com").await.len(), 0);
+}
+
 #[tokio::test]
 async fn links_that_nobody_was_sent_count_for_their_network() {
     let ground = Ground::start().await;
     let identity = strict(&ground, LimitSettings { attempts_max: 3, ..LimitSettings::default() }).await;
-    let (by, token) = (rowhouse_audit::Actor::visitor(), || secrecy::SecretString::from("rh_link_AAAA"));
+    let (by, token) = (Actor::visitor(), || secrecy::SecretString::from("rh_link_AAAA"));
     let by_link = || LinkSignIn { token: token(), code: None, tenant: None, device: device() };
     let accept = || rowhouse_identity::AcceptInvitation {
         token: token(),

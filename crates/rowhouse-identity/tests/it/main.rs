@@ -3,18 +3,23 @@
 
 mod access;
 mod api_key;
+mod domain;
 mod email;
 mod forgery;
 mod invitation;
+mod invite;
 mod keys;
 mod letters;
 mod limit;
 mod magic_link;
 mod member;
+mod member_change;
 mod mfa_policy;
 mod operator;
 mod password;
+mod profile;
 mod refresh;
+mod role;
 mod schema;
 mod second_factor;
 mod session;
@@ -24,7 +29,8 @@ mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
 use rowhouse_identity::{
-    Claims, Device, Identity, IdentityError, IdentitySettings, NewUser, SignIn, Tokens, membership_create, user_create,
+    Claims, Device, Identity, IdentityError, IdentitySettings, NewUser, OrganisationError, SignIn, Tokens,
+    membership_create, user_create,
 };
 use rowhouse_mail::Mailer;
 use rowhouse_postgres::{SystemConnection, TenantContext, params};
@@ -185,6 +191,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::NotHeld(_) => "not held",
         IdentityError::UnknownRole => "unknown role",
         IdentityError::TooManyKeys(_) => "too many keys",
+        IdentityError::Organisation(refusal) => organisation_refusal(&refusal),
         IdentityError::NotFound => "not found",
         IdentityError::TooManyAttempts { .. } => "too many attempts",
         IdentityError::TooManyRequests { .. } => "too many requests",
@@ -193,9 +200,28 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",
         IdentityError::UnknownOperator => "unknown operator",
-        IdentityError::Name { field } => field,
+        IdentityError::Name { field } | IdentityError::Field { field, .. } => field,
         IdentityError::Password(_) => "password",
+        IdentityError::Dns(_) => "dns",
         IdentityError::Keys(why) => why,
         IdentityError::Database(error) => panic!("{error}"),
+    }
+}
+
+fn organisation_refusal(refusal: &OrganisationError) -> &'static str {
+    match refusal {
+        OrganisationError::Twice => "twice",
+        OrganisationError::TooManyInvitations(_) => "too many invitations",
+        OrganisationError::Stronger => "stronger",
+        OrganisationError::LastOwner => "last owner",
+        OrganisationError::NotOwner => "not owner",
+        OrganisationError::AlreadyOwner => "already owner",
+        OrganisationError::TooManyTenants(_) => "too many tenants",
+        OrganisationError::RoleTaken => "role taken",
+        OrganisationError::RoleInUse { .. } => "role in use",
+        OrganisationError::DomainTaken => "domain taken",
+        OrganisationError::DomainUnproved => "domain unproved",
+        OrganisationError::TooManyDomains(_) => "too many domains",
+        OrganisationError::TooManyRoles(_) => "too many roles",
     }
 }

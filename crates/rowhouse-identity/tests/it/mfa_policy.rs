@@ -1,8 +1,10 @@
 //! Of whom tenants demand a second factor: asked in time, and no further than the policy goes.
 
 use rowhouse_audit::Actor;
-use rowhouse_identity::{Access, DemandedOf, IdentitySettings, MfaPolicy, MfaPolicyPatch};
-use rowhouse_types::{TenantId, UserId};
+use rowhouse_identity::{
+    Access, DemandedOf, IdentitySettings, Manager, MemberPatch, MfaPolicy, MfaPolicyPatch, NewRole, RolePatch,
+};
+use rowhouse_types::{Grants, RoleKey, TenantId, UserId};
 use std::sync::Arc;
 
 use crate::Ground;
@@ -82,6 +84,32 @@ async fn a_tenant_chooses_who_is_asked_and_when() {
 }
 
 #[tokio::test]
+async fn who_comes_to_manage_people_has_a_week_from_then_on() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    let bob = ground.person("bob@example.com").await;
+    ground.join(acme, bob, "viewer").await;
+    let (actor, grants) = (Actor::user(ann), Grants::built_in("owner").unwrap());
+    let by = Manager { tenant: acme, user: ann, actor: &actor, grants: &grants };
+    let becomes = |role: &str| MemberPatch { role: Some(RoleKey::new(role)), ..MemberPatch::default() };
+    ground.were_asked("30 days").await;
+    ground.identity.change_member(by, bob, becomes("admin")).await.unwrap();
+    assert_eq!(ground.due_in_days(bob, acme).await, Some(7));
+    let (key, view) = (RoleKey::new("desk"), vec!["leads:view".parse().unwrap()]);
+    let new = NewRole { key: key.clone(), name: "Desk".into(), description: String::new(), permissions: view };
+    ground.identity.create_role(by, new).await.unwrap();
+    ground.identity.change_member(by, bob, becomes("desk")).await.unwrap();
+    assert_eq!(ground.due_in_days(bob, acme).await, None);
+    ground.were_asked("30 days").await;
+    let manage = vec!["users:manage".parse().unwrap()];
+    let patch = RolePatch { permissions: Some(manage), ..RolePatch::default() };
+    ground.identity.change_role(by, &key, patch).await.unwrap();
+    assert_eq!(ground.due_in_days(bob, acme).await, Some(7), "by the role that they have");
+    let claims = ground.claims(&ground.sign_in("bob@example.com").await).await;
+    assert!(ground.identity.me(&claims).await.unwrap().memberships[0].mfa_due_at.is_some());
+}
+
+#[tokio::test]
 async fn in_development_and_where_people_sign_in_elsewhere_nobody_is_asked() {
     let ground = Ground::start().await;
     let (ann, acme) = ground.ann_of_acme().await;
@@ -89,7 +117,7 @@ async fn in_development_and_where_people_sign_in_elsewhere_nobody_is_asked() {
     assert!(ground.access(ann, acme).await.is_mfa_overdue());
     for settings in [
         IdentitySettings { mfa_demanded: false, ..IdentitySettings::default() },
-        IdentitySettings { people_sign_in: false, ..IdentitySettings::default() },
+        IdentitySettings { accounts_elsewhere: true, ..IdentitySettings::default() },
     ] {
         let other = ground.open(ground.master.clone(), settings).await.unwrap();
         assert_eq!(other.access(ann, acme).await.unwrap().unwrap().mfa_due_at, None);

@@ -23,8 +23,18 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
             assert!(table.granted.is_empty(), "{table:?}");
         }
     }
-    let expected =
-        ["api_keys", "clerk_tenants", "invitations SELECT", "mails", "memberships SELECT", "mfa_policies", "sessions"];
+    let expected = [
+        "api_keys",
+        "clerk_tenants",
+        "domains SELECT",
+        "invitations SELECT",
+        "mails",
+        "member_changes",
+        "memberships SELECT",
+        "mfa_policies",
+        "roles SELECT",
+        "sessions",
+    ];
     let of_tenants: Vec<_> = of_tenants.iter().map(|(name, granted)| format!("{name} {granted}")).collect();
     assert_eq!(of_tenants.iter().map(|table| table.trim()).collect::<Vec<_>>(), expected);
 }
@@ -57,6 +67,8 @@ async fn a_tenant_sees_its_own_members_and_invitations_only_and_changes_none() {
         "update control.invitations set role = 'owner'",
         "delete from control.invitations",
         "truncate control.invitations",
+        "update control.roles set permissions = '{*:delete}'",
+        "delete from control.roles",
         "select hash from control.api_keys",
         "update control.api_keys set role = 'owner'",
         "delete from control.api_keys",

@@ -56,7 +56,7 @@ async fn who_has_a_second_factor_shows_that() {
 #[tokio::test]
 async fn people_who_sign_in_elsewhere_are_not_asked() {
     let ground = Ground::start().await;
-    let settings = rowhouse_identity::IdentitySettings { people_sign_in: false, ..Default::default() };
+    let settings = rowhouse_identity::IdentitySettings { accounts_elsewhere: true, ..Default::default() };
     let identity = ground.open(ground.master.clone(), settings).await.unwrap();
     identity.require_recent_proof(rowhouse_types::SessionId::generate()).await.unwrap();
 }

@@ -61,6 +61,7 @@ fn every_message_has_both_forms_and_its_link_in_both() {
             MailKind::EmailChanged
                 | MailKind::PasswordChanged
                 | MailKind::NewSignIn
+                | MailKind::OwnershipTransferred
                 | MailKind::RefreshTokenReused
                 | MailKind::SecondFactorLocked
         );

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{Method, Uri};
 use rowhouse_app::AppModel;
 use rowhouse_identity::{ApiKeyMaker, ApiKeyPage, KeyRights, MadeApiKey, NewApiKey};
-use rowhouse_types::{Action, ApiError, FieldError, KeyId, Permission, RoleKey};
+use rowhouse_types::{Action, ApiError, FieldError, KeyId, RoleKey};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,11 +16,11 @@ use crate::body::JsonBody;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Member, PathMember, ProvedPathMember};
 use crate::paging::{CURSOR, LIMIT, PageQuery};
+use crate::permissions::read_permissions;
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
 const NAME_LENGTH_MAX: usize = 100;
-const PERMISSIONS_MAX: usize = 200;
 const LIFETIME_DAYS_DEFAULT: i32 = 90;
 const LIFETIME_DAYS_MAX: i32 = 3650;
 const REQUESTS_PER_MINUTE_MAX: i32 = 1_000_000;
@@ -111,40 +111,32 @@ fn with_text(made: &MadeApiKey) -> Result<Value, Failure> {
 /// What the body asks for, with all faults at once.
 fn judge(model: &AppModel, body: CreateApiKeyIn) -> Result<NewApiKey, Failure> {
     let mut faults = Vec::new();
-    let mut add = |field: &str, message: String| faults.push(FieldError::new(field, "invalid", message));
+    let invalid = |field: &str, message: &str| FieldError::new(field, "invalid", message);
     let name = body.name.trim().to_owned();
     if !(1..=NAME_LENGTH_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-        add("name", "must have 1 to 100 characters, and no control characters".into());
+        faults.push(invalid("name", "must have 1 to 100 characters, and no control characters"));
     }
     let lifetime_days = match (body.expires_in_days, body.never_expires) {
         (None, true) => None,
         (None, false) => Some(LIFETIME_DAYS_DEFAULT),
         (Some(days), false) if (1..=LIFETIME_DAYS_MAX).contains(&days) => Some(days),
         (Some(_), false) => {
-            add("expires_in_days", "must be from 1 to 3650".into());
+            faults.push(invalid("expires_in_days", "must be from 1 to 3650"));
             None
         }
         (Some(_), true) => {
-            add("expires_in_days", "cannot go together with never_expires".into());
+            faults.push(invalid("expires_in_days", "cannot go together with never_expires"));
             None
         }
     };
     if body.requests_per_minute.is_some_and(|most| !(1..=REQUESTS_PER_MINUTE_MAX).contains(&most)) {
-        add("requests_per_minute", format!("must be from 1 to {REQUESTS_PER_MINUTE_MAX}"));
+        faults.push(invalid("requests_per_minute", &format!("must be from 1 to {REQUESTS_PER_MINUTE_MAX}")));
     }
     let rights = match (body.role, body.permissions) {
         (Some(role), None) => KeyRights::Role(RoleKey::new(role)),
-        (None, Some(texts)) => {
-            if !(1..=PERMISSIONS_MAX).contains(&texts.len()) {
-                add("permissions", format!("must be 1 to {PERMISSIONS_MAX}"));
-            }
-            let read = texts.iter().take(PERMISSIONS_MAX).map(|text| permission(model, text));
-            let (good, bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
-            bad.into_iter().filter_map(Result::err).for_each(|message| add("permissions", message));
-            KeyRights::Permissions(good.into_iter().flatten().collect())
-        }
+        (None, Some(texts)) => KeyRights::Permissions(read_permissions(model, &texts, &mut faults)),
         (Some(_), Some(_)) | (None, None) => {
-            add("role", "give either a role or permissions".into());
+            faults.push(invalid("role", "give either a role or permissions"));
             KeyRights::Permissions(Vec::new())
         }
     };
@@ -153,20 +145,6 @@ fn judge(model: &AppModel, body: CreateApiKeyIn) -> Result<NewApiKey, Failure> {
     } else {
         Err(ApiError::validation(faults).into())
     }
-}
-
-/// A permission on something that there is.
-fn permission(model: &AppModel, text: &str) -> Result<Permission, String> {
-    let permission: Permission = text.parse().map_err(|error: rowhouse_types::PermissionError| error.to_string())?;
-    let known = || {
-        let entities = model.entities.keys().chain(model.shared.keys()).map(String::as_str);
-        entities.chain(["*", "organization", "users"])
-    };
-    let entity = permission.entity.as_str();
-    if known().any(|name| name == entity) {
-        return Ok(permission);
-    }
-    Err(format!("{text:?} names no entity of this app.{}", rowhouse_types::did_you_mean(entity, known())))
 }
 
 async fn list_api_keys(

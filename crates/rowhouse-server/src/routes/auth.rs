@@ -10,6 +10,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::members::project;
 use crate::body::JsonBody;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
@@ -61,6 +62,14 @@ pub(crate) fn add(routes: &mut Routes) {
             .answers(200, schema_for!(TokensOut).to_value())
             .refuses(&[400, 401, 403, 404, 409, 413, 415, 422]),
         accept_invitation,
+    );
+    routes.add(
+        person(Method::POST, "/api/auth/invitations/join", "join_tenant")
+            .summary("Join an organisation by an invitation of the caller's own address, and go on in it.")
+            .body(schema_for!(JoinIn).to_value())
+            .answers(200, schema_for!(TokensOut).to_value())
+            .refuses(&[400, 404, 413, 415, 422]),
+        join_tenant,
     );
     routes.add(person(Method::GET, "/api/auth/me", "get_me").summary("The caller and their organisations."), get_me);
     routes.add(
@@ -130,6 +139,12 @@ struct AcceptIn {
     first_name: String,
     #[serde(default)]
     last_name: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JoinIn {
+    token: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -279,7 +294,19 @@ async fn accept_invitation(
         device: device(&state, &parts),
     };
     let accepted = state.identity.accept_invitation(accept).await?;
-    state.tenants.project_members(accepted.tenant).await?;
+    project(&state, &[accepted.tenant]).await;
+    Ok(Answer::ok(accepted.tokens.into()))
+}
+
+async fn join_tenant(
+    State(state): State<ServerState>,
+    person: Person,
+    parts: Parts,
+    JsonBody(body): JsonBody<JoinIn>,
+) -> Result<Answer<TokensOut>, Failure> {
+    let token = body.token.into();
+    let accepted = state.identity.accept_invitation_as(&person.claims, &token, device(&state, &parts)).await?;
+    project(&state, &[accepted.tenant]).await;
     Ok(Answer::ok(accepted.tokens.into()))
 }
 

@@ -15,7 +15,6 @@ use crate::body::JsonBytes;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::route::{Access, RouteDoc, Routes};
-
 use crate::state::ServerState;
 
 /// Adds the route.
@@ -58,12 +57,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// Refuses what only people with an account of the built-in identity do: with Clerk nobody has one.
 pub(crate) async fn refuse_built_in(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let sign_in = path.starts_with("/api/auth/") && path != "/api/auth/me";
-    // Inviting is passed on to Clerk; what is built in would be a link that opens nothing here.
-    let invited = path.starts_with("/api/tenants/") && path.contains("/invitations/");
-    if sign_in || invited {
-        let message = "People sign in with Clerk here: accounts, sessions and invitations are managed there.";
+    let (path, is_change) = (request.uri().path(), !request.method().is_safe());
+    let account = path.starts_with("/api/auth/") && (is_change || path != "/api/auth/me");
+    let founding = path == "/api/tenants" && is_change;
+    let mut below = path.strip_prefix("/api/tenants/").into_iter().flat_map(|rest| rest.split('/').skip(1));
+    let people = match (below.next(), below.next()) {
+        // Inviting is passed on to Clerk; what is built in would be a link that opens nothing here.
+        (Some("invitations"), Some(_)) | (Some("domains" | "mfa-policy"), _) => true,
+        (Some("members" | "leave" | "transfer"), _) => is_change,
+        _ => false,
+    };
+    if account || founding || people {
+        let message = "People sign in with Clerk here: accounts, members and invitations are managed there.";
         return Failure(ApiError::permission_denied(message)).into_response();
     }
     next.run(request).await

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::email;
+use super::members::project;
 use crate::body::JsonBody;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
@@ -63,12 +64,7 @@ async fn verify_email(
     JsonBody(body): JsonBody<VerifyIn>,
 ) -> Result<Answer<Value>, Failure> {
     let proved = state.identity.verify_email(&body.token.into(), &visitor(&parts), device(&state, &parts)).await?;
-    for tenant in proved.tenants_to_tell {
-        // It is changed: where this fails the next change of the tenant's members brings it.
-        if let Err(error) = state.tenants.project_members(tenant).await {
-            tracing::error!(tenant_id = %tenant, %error, "tell a tenant of a changed address");
-        }
-    }
+    project(&state, &proved.tenants_to_tell).await;
     Ok(Answer::ok(json!({})))
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::Method;
 use rowhouse_identity::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
-use rowhouse_types::{Action, ApiError, FieldError};
+use rowhouse_types::{ApiError, FieldError};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
@@ -53,11 +53,7 @@ async fn change_mfa_policy(
     ProvedPathMember(member): ProvedPathMember,
     JsonBody(body): JsonBody<MfaPolicyIn>,
 ) -> Result<Answer<MfaPolicy>, Failure> {
-    if !member.grants.allows("users", Action::Manage) {
-        return Err(Failure(ApiError::permission_denied(
-            "Your role may not change this. Ask an owner or admin of the organisation.",
-        )));
-    }
+    member.require_manager()?;
     let policy = state.identity.change_mfa_policy(member.tenant.id, judge(&body)?, &member.actor()).await?;
     Ok(Answer::ok(policy).of(member.tenant.id))
 }

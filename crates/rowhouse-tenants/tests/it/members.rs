@@ -30,7 +30,7 @@ async fn paged(town: &Town, tenant: &Tenant, limit: Option<u32>) -> (Vec<rowhous
     let context = tenant.context(&town.test.authorities.tenant);
     let (mut all, mut pages) = (Vec::new(), 0);
     loop {
-        let page = MemberPage { after: all.last().copied(), limit };
+        let page = MemberPage { after: all.last().copied(), limit, ..MemberPage::default() };
         let members = town.identity.members(&context, &page).await.unwrap();
         if members.is_empty() {
             return (all, pages);
@@ -140,4 +140,30 @@ async fn a_tenant_that_is_gone_has_no_members_to_bring_in_step() {
     }
     tenants.project_members(TenantId::generate()).await.unwrap();
     assert_eq!(town.data().await.query("select 1 from rowhouse.members", &[]).await.unwrap().len(), 0);
+}
+
+/// As if the process that changed them had died before it told the tenant's own database.
+#[tokio::test]
+async fn members_that_were_left_out_of_step_are_brought_in_step_by_another_process() {
+    const CHANGE: &str = "
+        with changed as (update control.memberships set role = 'viewer' where tenant_id = $1 and role = 'member')
+        insert into control.member_changes (tenant_id, change, changed_at)
+        values ($1, gen_random_uuid(), now() - interval '1 minute')";
+    let town = Town::start().await;
+    let tenants = town.open().await;
+    for placement in PLACEMENTS {
+        let tenant = provision(&tenants, placement.as_str(), placement).await;
+        join(&town, tenant.id, 10).await;
+        tenants.project_members(tenant.id).await.unwrap();
+        town.control().await.query(CHANGE, params![tenant.id]).await.unwrap();
+        // A tenant that has gone meanwhile is nothing to come back to.
+        town.control().await.query(CHANGE, params![TenantId::generate()]).await.unwrap();
+        assert_eq!(tenants.project_left_members().await.unwrap(), 2, "{placement}");
+        let viewers = "select count(*) from rowhouse.members where tenant_id = $1 and role = 'viewer'";
+        let row = town.system(&tenant.location).await.query(viewers, params![tenant.id]).await.unwrap().remove(0);
+        assert_eq!(row.get::<_, i64>(0), 10, "{placement}");
+        let left = "select 1 from control.member_changes";
+        assert!(town.control().await.query(left, &[]).await.unwrap().is_empty(), "{placement}");
+        assert_eq!(tenants.project_left_members().await.unwrap(), 0, "{placement}");
+    }
 }

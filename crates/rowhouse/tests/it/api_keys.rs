@@ -217,7 +217,7 @@ async fn a_key_opens_exactly_the_routes_that_say_so() {
             let method: Method = method.to_uppercase().parse().unwrap();
             let own = path.replace("{tenant}", "acme");
             // Of what does not exist, so that nothing is changed.
-            let own = own.replace("{id}", "01900000-0000-7000-8000-00000000dead");
+            let own = own.replace("{id}", "01900000-0000-7000-8000-00000000dead").replace("{role}", "nobodys");
             let body = json!({ "no_such_field": true });
             let body = Some(&body).filter(|_| method == Method::POST || method == Method::PATCH);
             let answer = key.send(method.clone(), &own, body).await;

@@ -80,6 +80,30 @@ async fn no_other_token_is_taken() {
 }
 
 #[tokio::test]
+async fn members_are_managed_at_clerk_and_roles_and_keys_are_made_here() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let mut claims = clerk.claims(&new_id("user"));
+    claims["org_id"] = json!(new_id("org"));
+    claims["org_role"] = json!("org:admin");
+    claims["org_slug"] = json!("managed-there");
+    let caller = clerk.caller(&claims).await;
+    let of = |path: &str| format!("/api/tenants/managed-there/{path}");
+    assert_eq!(caller.get(&of("members")).await.status, 200);
+    let role = caller.post(&of("roles"), &json!({ "key": "desk", "permissions": ["leads:view"] })).await;
+    assert_eq!(role.status, 201, "{}", role.body);
+    let key = caller.post(&of("api-keys"), &json!({ "name": "Site", "role": "desk" })).await;
+    assert_eq!(key.status, 201, "nobody can prove here who they are: {}", key.body);
+    let (person, nothing) = (key.text("/data/created_by"), json!({}));
+    for path in ["invitations/bulk", "leave", "transfer", "domains"] {
+        assert_eq!(caller.post(&of(path), &nothing).await.status, 403, "{path}");
+    }
+    for path in [&of(&format!("members/{person}")), &of("mfa-policy"), "/api/auth/me"] {
+        assert_eq!(caller.patch(path, &nothing).await.status, 403, "{path}");
+    }
+    assert_eq!(caller.post("/api/tenants", &json!({ "name": "Another" })).await.status, 403);
+}
+
+#[tokio::test]
 async fn only_messages_that_clerk_signed_now_are_taken() {
     let Some(clerk) = Clerk::shared() else { return };
     let at = tick();

@@ -49,13 +49,15 @@ async fn read_and_leave(service: &Service, bytes: &[u8], answer_bytes: usize, wa
 
 /// Sends a whole request, and goes away when it is held by a lock in the middle of its work. Lets
 /// the lock go only when the service has noticed.
-async fn leave_in_the_middle(service: &Service, session: &mut Session, lock: &str, bytes: &[u8]) {
+async fn leave_in_the_middle(service: &Service, operator: &Caller, session: &mut Session, lock: &str, bytes: &[u8]) {
     session.ask(&format!("begin; lock table {lock} in access exclusive mode"));
     let mut stream = connect(service).await;
     stream.write_all(bytes).await.unwrap();
     // Tables of the control database are the platform's own.
     let role = if lock.starts_with("control.") { Role::Owner } else { Role::Service };
     session.until_waiting(role, 1);
+    // Who waits may be somebody else, while nobody has read the request yet.
+    until_under_way(operator).await;
     stream.shutdown().await.unwrap();
     let mut rest = Vec::new();
     // Either end of the connection: it was closed, or reset.
@@ -71,19 +73,33 @@ fn moments(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     every.map(|count| &bytes[..count])
 }
 
-/// Waits until all pools are at rest, as the operators' figures tell it, and no session of the
-/// service is within a transaction.
+/// How many requests are under way beside the one that asks.
+fn others_under_way(figures: &Value) -> u32 {
+    let mut lines = figures.as_str().unwrap().lines();
+    let under_way = lines.find_map(|line| line.strip_prefix("rowhouse_http_requests_under_way ")).unwrap();
+    under_way.parse::<u32>().unwrap() - 1
+}
+
+async fn until_under_way(operator: &Caller) {
+    let patience = Instant::now() + PATIENCE;
+    while others_under_way(&operator.get("/metrics").await.body) == 0 {
+        assert!(Instant::now() < patience, "the request is not begun");
+    }
+}
+
+/// Waits until no request is under way and all pools are at rest, as the operators' figures tell
+/// it, and no session of the service is within a transaction.
 async fn until_at_rest(operator: &Caller, session: &mut Session) {
     const OPEN: &str = "select coalesce(string_agg(query, '; '), '') from pg_stat_activity
         where usename like 'rowhouse%' and state <> 'idle' and pid <> pg_backend_pid()";
     let patience = Instant::now() + PATIENCE;
     loop {
-        let busy = busy_pools(&operator.get("/metrics").await.body);
-        let open = session.ask(OPEN);
-        if busy.is_empty() && open == [""] {
+        let figures = operator.get("/metrics").await.body;
+        let (crowd, busy, open) = (others_under_way(&figures), busy_pools(&figures), session.ask(OPEN));
+        if crowd == 0 && busy.is_empty() && open == [""] {
             return;
         }
-        assert!(Instant::now() < patience, "not at rest: {busy:?}, {open:?}");
+        assert!(Instant::now() < patience, "not at rest: {crowd} requests, {busy:?}, {open:?}");
     }
 }
 
@@ -212,7 +228,7 @@ async fn reading_may_end_at_any_moment() {
                 let list = wire(caller, &Method::GET, "/api/leads?full_name=of%20one", None);
                 let locks: Vec<String> = schemas.iter().map(|schema| format!("{schema}.leads")).collect();
                 assert_eq!(caller.get("/api/leads?full_name=of%20one").await.status, 200, "{slug}");
-                leave_in_the_middle(&service, &mut session, &locks.join(", "), &list).await;
+                leave_in_the_middle(&service, &operator, &mut session, &locks.join(", "), &list).await;
             }
         }
         until_at_rest(&operator, &mut session).await;
@@ -235,7 +251,7 @@ async fn a_write_is_whole_or_not_there() {
         }
         let held: Vec<String> = (0..6).map(|number| format!("held-{number}")).collect();
         for mark in &held {
-            leave_in_the_middle(&service, &mut session, "app.leads", &create(mark)).await;
+            leave_in_the_middle(&service, &operator, &mut session, "app.leads", &create(mark)).await;
         }
         for wait_ms in 0..20 {
             read_and_leave(&service, &create(&format!("left-{wait_ms:02}")), 5000, wait_ms).await;
@@ -245,14 +261,14 @@ async fn a_write_is_whole_or_not_there() {
         until_marks(&service, caller, "held-", &held).await;
         let left = marks(caller, "left-").await;
         assert!(left.windows(2).all(|two| two[0] != two[1]), "twice: {left:?}");
-        change_and_leave(&service, &mut session, caller).await;
+        change_and_leave(&service, &operator, &mut session, caller).await;
         until_at_rest(&operator, &mut session).await;
         assert_separate(&tenants).await;
     }
 }
 
 /// The same for changes: of two values that are changed together, both are or none is.
-async fn change_and_leave(service: &Service, session: &mut Session, caller: &Caller) {
+async fn change_and_leave(service: &Service, operator: &Caller, session: &mut Session, caller: &Caller) {
     let made = caller.post("/api/leads", &lead("changed-at-first")).await;
     let path = format!("/api/leads/{}", made.text("/data/id"));
     let change = |mark: &str| {
@@ -267,7 +283,7 @@ async fn change_and_leave(service: &Service, session: &mut Session, caller: &Cal
         read_and_leave(service, &change(&format!("changed-{wait_ms}")), 5000, wait_ms).await;
         assert_eq!(marks(caller, "changed-").await.len(), 1);
     }
-    leave_in_the_middle(service, session, "app.leads", &change("changed-at-last")).await;
+    leave_in_the_middle(service, operator, session, "app.leads", &change("changed-at-last")).await;
     until_marks(service, caller, "changed-", &["changed-at-last".to_owned()]).await;
 }
 
@@ -308,10 +324,11 @@ async fn a_sign_up_leaves_a_whole_tenant_or_none() {
     // In the middle of each of its steps, and of the sign-in behind them.
     let tables = ["control.users", "control.tenants", "control.memberships", "control.sessions"];
     for (number, table) in tables.into_iter().enumerate() {
-        leave_in_the_middle(&service, &mut control, table, &sign_up(&service, &format!("held-{number}"))).await;
+        leave_in_the_middle(&service, &operator, &mut control, table, &sign_up(&service, &format!("held-{number}")))
+            .await;
     }
     let mut shared = Session::open(&service.data_dir, "rowhouse_data");
-    leave_in_the_middle(&service, &mut shared, "rowhouse.members", &sign_up(&service, "held-seed")).await;
+    leave_in_the_middle(&service, &operator, &mut shared, "rowhouse.members", &sign_up(&service, "held-seed")).await;
     for wait_ms in (0..100).step_by(9) {
         read_and_leave(&service, &sign_up(&service, &format!("left-{wait_ms}")), 5000, wait_ms).await;
     }
@@ -322,7 +339,7 @@ async fn a_sign_up_leaves_a_whole_tenant_or_none() {
     assert!(!service.log().contains("an operation was brought to its end"), "an operation had to be taken over");
     assert!(!is_signed_up(&service, "cut-short").await);
     for name in ["held-0", "held-1", "held-2", "held-3", "held-seed"] {
-        assert!(is_signed_up(&service, name).await, "{name}: what was begun is done");
+        assert!(is_signed_up(&service, name).await, "{name}: what was begun is done: {}", refusals(&service));
     }
     for wait_ms in (0..100).step_by(9) {
         is_signed_up(&service, &format!("left-{wait_ms}")).await;

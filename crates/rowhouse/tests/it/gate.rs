@@ -179,3 +179,21 @@ async fn repeated_attempts_on_other_tenants_are_recorded_and_raise_one_alert() {
     );
     assert!(event["request_id"].as_str().is_some() && event["ip"].as_str().is_some());
 }
+
+/// The values of an object in their order are not the object.
+#[tokio::test]
+async fn a_list_does_not_pass_for_an_object() {
+    let service = Service::shared();
+    let owner = service.owner(&ACME).await;
+    let sign_in = service.anonymous().post("/api/auth/sign-in", &json!([ACME.email, PASSWORD])).await;
+    let profile = owner.patch("/api/auth/me", &json!([null, null])).await;
+    for refused in [sign_in, profile] {
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "invalid_request"), "{}", refused.body);
+    }
+    let many = json!({ "invitations": [["list@acme.example", "viewer"]] });
+    let first_steps = json!({ "profile": ["Ann"] });
+    for (path, body) in [("invitations/bulk", many), ("users/onboarding", first_steps)] {
+        let refused = owner.post(&format!("/api/tenants/acme/{path}"), &body).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "validation_failed"), "{}", refused.body);
+    }
+}

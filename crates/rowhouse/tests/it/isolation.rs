@@ -13,6 +13,8 @@ const SHARED: &str = "panel_models";
 /// The app's roles beside the owner's: one that may do everything, one with scopes, one that mostly
 /// reads. Every tenant's members of each attack every other tenant.
 const ROLES: [&str; 3] = ["system_administrator", "sales_rep", "installer"];
+const SPOILS_ROLE: &str = "spoils";
+const ABSENT_ROLE: &str = "nobodys";
 const ABSENT: &str = "01900000-0000-7000-8000-00000000dead";
 
 /// An operation of the service, as its document tells it.
@@ -56,11 +58,32 @@ struct Spoils {
     session: String,
     /// An API key of the tenant's.
     api_key: String,
+    /// An open invitation of the tenant's.
+    invitation: String,
+    /// A role of the tenant's own.
+    role: &'static str,
+    /// Its owner.
+    member: String,
+    /// A mail domain of the tenant's.
+    domain: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
-        Self { tenant: tenant.into(), slug: "", records: Vec::new(), session: ABSENT.into(), api_key: ABSENT.into() }
+        let absent = || ABSENT.to_owned();
+        let (session, api_key, invitation) = (absent(), absent(), absent());
+        let (member, domain) = (absent(), absent());
+        Self {
+            tenant: tenant.into(),
+            slug: "",
+            records: Vec::new(),
+            session,
+            api_key,
+            invitation,
+            role: ABSENT_ROLE,
+            member,
+            domain,
+        }
     }
 }
 
@@ -73,8 +96,17 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     }
     let session = victim.get("/api/auth/sessions?limit=1").await.text("/data/0/id");
     let made = victim.make_key(demo.slug, &json!({ "name": "Spoils", "role": "viewer" })).await;
+    let invite = json!({ "email": format!("spoils@{}.example", demo.slug), "role": "viewer" });
+    let invited = victim.post(&format!("/api/tenants/{}/invitations", demo.slug), &invite).await;
+    // It may be there from an attack before.
+    let role = json!({ "key": SPOILS_ROLE, "permissions": ["leads:view"] });
+    victim.post(&format!("/api/tenants/{}/roles", demo.slug), &role).await;
+    let domains = format!("/api/tenants/{}/domains", demo.slug);
+    victim.post(&domains, &json!({ "domain": "spoils.example" })).await;
+    let domain = victim.get(&domains).await.text("/data/0/id");
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
-    Spoils { tenant, slug, records, session, api_key }
+    let (invitation, member) = (invited.text("/data/id"), me.text("/data/user/id"));
+    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -86,6 +118,11 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
         let value = match &filled[start..=end] {
             "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
+            "{id}" if foreign && path.contains("/members/") => spoils.member.clone(),
+            "{id}" if foreign && path.contains("/domains/") => spoils.domain.clone(),
+            "{id}" if foreign && path.contains("/invitations/") => spoils.invitation.clone(),
+            "{role}" if foreign => spoils.role.to_owned(),
+            "{role}" => ABSENT_ROLE.to_owned(),
             "{id}" if foreign => record.unwrap_or(ABSENT).to_owned(),
             "{tenant}" if foreign => spoils.tenant.clone(),
             "{id}" | "{tenant}" | "{operation}" => ABSENT.to_owned(),

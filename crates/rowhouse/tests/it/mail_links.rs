@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Service {
     /// The token in the newest mail of a kind to an address, once so many of them have come.
-    async fn mailed(&self, kind: &str, to: &str, number: usize) -> String {
+    pub(crate) async fn mailed(&self, kind: &str, to: &str, number: usize) -> String {
         let header = format!("To: {to}\r\n");
         let patience = Instant::now() + PATIENCE;
         loop {
@@ -37,14 +37,14 @@ impl Service {
     }
 
     /// How many mails with a link were ever queued to an address.
-    fn links_to(&self, address: &str) -> String {
+    pub(crate) fn links_to(&self, address: &str) -> String {
         let count = format!(
             "select count(*) from control.mails where recipient = '{address}' and kind <> 'refresh_token_reused'"
         );
         self.sql_as("rowhouse_owner", "rowhouse_control", &count).unwrap()
     }
 
-    async fn sign_up(&self, name: &str) -> Caller {
+    pub(crate) async fn sign_up(&self, name: &str) -> Caller {
         let body = json!({ "email": format!("{name}@example.com"), "password": PASSWORD, "company_name": name });
         let made = self.anonymous().post("/api/auth/sign-up", &body).await;
         assert_eq!(made.status, 201, "{}", made.body);
@@ -56,7 +56,7 @@ impl Service {
     }
 
     /// The audit log's lines of a request.
-    fn told(&self, request: &str) -> String {
+    pub(crate) fn told(&self, request: &str) -> String {
         let lines = format!(
             "select concat_ws(' ', a.actor_kind, u.email, a.action) from control.audit_log a
              left join control.users u on u.id = a.actor_id where a.request_id = '{request}' order by a.id"
