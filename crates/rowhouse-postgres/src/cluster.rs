@@ -6,6 +6,7 @@ use rowhouse_types::MasterKey;
 use secrecy::ExposeSecret;
 use tokio_postgres::config::Config;
 
+use crate::lanes::BusyLanes;
 use crate::server_url;
 use crate::tls::Tls;
 
@@ -138,6 +139,8 @@ pub struct ClusterSettings {
     pub prepared_statements: bool,
     /// False behind a pooler that hangs on pipelined statements (Supavisor in transaction mode).
     pub pipelining: bool,
+    pub(crate) busy_reads: BusyLanes,
+    pub(crate) busy_writes: BusyLanes,
 }
 
 /// Which of the three roles a connection uses.
@@ -168,6 +171,8 @@ impl ClusterSettings {
             limits: PoolLimits::default(),
             prepared_statements: true,
             pipelining: true,
+            busy_reads: BusyLanes::default(),
+            busy_writes: BusyLanes::default(),
         }
     }
 

@@ -206,8 +206,8 @@ impl Databases {
         let connector = Connector::new(cluster, role, &location.database);
         // At least a quarter of the connections is left to what is not quick.
         let lanes = |most: usize| if connector.shareable() { limits.lanes_max.min(most) } else { 0 };
-        let reads = Lanes::new(lanes(size / 2), true);
-        let writes = Lanes::new(lanes(size / 4), false);
+        let reads = Lanes::new(lanes(size / 2), &cluster.busy_reads, true);
+        let writes = Lanes::new(lanes(size / 4), &cluster.busy_writes, false);
         let pool = Pool::builder(connector)
             .max_size(size)
             .runtime(deadpool::Runtime::Tokio1)

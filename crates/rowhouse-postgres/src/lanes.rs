@@ -23,14 +23,19 @@ const RIDERS_MAX: usize = 16;
 pub(crate) struct Lanes {
     open: Mutex<Vec<Arc<Lane>>>,
     lanes_max: usize,
+    busy: BusyLanes,
     used: AtomicBool,
 }
+
+/// How many lanes of a server somebody is on, over all its databases.
+pub(crate) type BusyLanes = Arc<AtomicUsize>;
 
 struct Lane {
     connection: Object<Connector>,
     riders: AtomicUsize,
     /// Requests since lanes were last looked through.
     rides: AtomicUsize,
+    busy: BusyLanes,
 }
 
 /// A request's place on a lane.
@@ -46,8 +51,9 @@ pub(crate) enum Boarding {
 }
 
 impl Lanes {
-    pub(crate) fn new(lanes_max: usize, used: bool) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::new(Vec::with_capacity(lanes_max)), lanes_max, used: AtomicBool::new(used) })
+    pub(crate) fn new(lanes_max: usize, busy: &BusyLanes, used: bool) -> Arc<Self> {
+        let (open, busy) = (Mutex::new(Vec::with_capacity(lanes_max)), busy.clone());
+        Arc::new(Self { open, lanes_max, busy, used: AtomicBool::new(used) })
     }
 
     /// Whether anybody is let on from now on.
@@ -61,15 +67,19 @@ impl Lanes {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place on the emptiest lane; on a used one only if no other can be opened at once.
+    /// A place on the emptiest lane; on a busy one only if no other can be opened at once, or if as
+    /// many of the server's are busy as it has cores for: one more would only push them aside.
     pub(crate) fn board(&self, has_room: impl Fn() -> bool) -> Boarding {
         if !self.used.load(Ordering::Relaxed) {
             return Boarding::Full;
         }
+        let riders = |lane: &Arc<Lane>| lane.riders.load(Ordering::Relaxed);
         let mut open = self.open();
         loop {
-            let riders = |lane: &Arc<Lane>| lane.riders.load(Ordering::Relaxed);
-            let emptiest = open.iter().enumerate().min_by_key(|(_, lane)| riders(lane));
+            let is_crowded = self.busy.load(Ordering::Relaxed) >= self.lanes_max;
+            let stays_on_busy = is_crowded && open.iter().any(|lane| riders(lane) > 0);
+            let allowed = open.iter().enumerate().filter(|(_, lane)| !stays_on_busy || riders(lane) > 0);
+            let emptiest = allowed.min_by_key(|(_, lane)| riders(lane));
             let Some((place, lane)) = emptiest else {
                 return if self.lanes_max > 0 { Boarding::Open } else { Boarding::Full };
             };
@@ -79,7 +89,7 @@ impl Lanes {
             }
             return match riders(lane) {
                 0 => Boarding::Ride(Ride::new(lane.clone())),
-                _ if open.len() < self.lanes_max && has_room() => Boarding::Open,
+                _ if !stays_on_busy && open.len() < self.lanes_max && has_room() => Boarding::Open,
                 riders if riders < RIDERS_MAX => Boarding::Ride(Ride::new(lane.clone())),
                 _ => Boarding::Full,
             };
@@ -89,7 +99,8 @@ impl Lanes {
     /// Makes a lane of a connection, with a first place on it. Where others were faster, the
     /// connection serves this one request.
     pub(crate) fn add(&self, connection: Object<Connector>) -> Ride {
-        let lane = Arc::new(Lane { connection, riders: AtomicUsize::new(0), rides: AtomicUsize::new(0) });
+        let (riders, rides) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let lane = Arc::new(Lane { connection, riders, rides, busy: self.busy.clone() });
         let mut open = self.open();
         if open.len() < self.lanes_max {
             open.push(lane.clone());
@@ -121,7 +132,9 @@ impl Lanes {
 
 impl Ride {
     fn new(lane: Arc<Lane>) -> Self {
-        lane.riders.fetch_add(1, Ordering::Relaxed);
+        if lane.riders.fetch_add(1, Ordering::Relaxed) == 0 {
+            lane.busy.fetch_add(1, Ordering::Relaxed);
+        }
         lane.rides.fetch_add(1, Ordering::Relaxed);
         Self(lane)
     }
@@ -133,6 +146,8 @@ impl Ride {
 
 impl Drop for Ride {
     fn drop(&mut self) {
-        self.0.riders.fetch_sub(1, Ordering::Relaxed);
+        if self.0.riders.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use rowhouse_postgres::{
-    Access, DatabaseError, DatabaseResult, Databases, Row, Statement, SystemConnection, TenantContext, params,
+    Access, DatabaseError, DatabaseResult, Databases, Location, Row, Statement, SystemConnection, TenantContext, params,
 };
 use rowhouse_testkit::TestDatabases;
 use rowhouse_types::TenantId;
@@ -107,6 +107,28 @@ async fn many_requests_share_few_connections_and_each_sees_its_own_tenant() {
     // What is set for a lane's statements stays with them.
     let alone = ground.databases().tenant(&ground.contexts[0]).await.unwrap().run(WHERE, &[]).await.unwrap();
     assert_ne!(alone[0].get::<_, &str>(1), "50ms");
+}
+
+#[tokio::test]
+async fn over_all_databases_no_more_lanes_are_busy_than_the_server_has_cores_for() {
+    let ground = Ground::start(1).await;
+    let home = ground.databases().pool_location();
+    let mut contexts = Vec::new();
+    for number in 0..LANES + 2 {
+        let name = format!("lanes_{number}");
+        ground.system().await.batch(&format!("create database {name}")).await.unwrap();
+        let location = Location::new(&home.cluster, &name, "public");
+        contexts.push(ground.test.authorities.tenant.context(TenantId::generate(), location));
+    }
+    let ran = async |context: &TenantContext| -> i32 {
+        let statements = [Statement { sql: WHERE, params: &[] }];
+        ground.databases().run_quick(context, Access::Read, &statements).await.unwrap()[0][0].get(0)
+    };
+    // Each has a lane; then two at once come to each, in turn.
+    join_all(contexts.iter().map(&ran)).await;
+    let connections = join_all(contexts.iter().flat_map(|context| [context; 2]).map(ran)).await;
+    let of_each: Vec<usize> = connections.chunks(2).map(|two| HashSet::<&i32>::from_iter(two).len()).collect();
+    assert_eq!(of_each, [2, 2, 1, 1, 1], "a second is opened only while there is a core for it");
 }
 
 #[tokio::test]
