@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use mail_parser::MessageParser;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -34,6 +35,19 @@ pub struct KeptMail {
     pub path: PathBuf,
 }
 
+/// What a kept mail says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptContent {
+    /// Its subject.
+    pub subject: String,
+    /// Whom it is to.
+    pub to: String,
+    /// Its text part.
+    pub text: String,
+    /// Its HTML part.
+    pub html: String,
+}
+
 impl Folder {
     /// The directory; it is made when the first mail comes.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -57,6 +71,24 @@ impl Folder {
         let mut kept: Vec<KeptMail> = entries.flatten().filter_map(|entry| read_name(entry.path())).collect();
         kept.sort_by_key(|mail| std::cmp::Reverse((mail.at, mail.id)));
         Ok(kept)
+    }
+
+    /// The newest mails with what they say; at most so many.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn newest(&self, count: usize) -> io::Result<Vec<(KeptMail, KeptContent)>> {
+        let mails = self.list()?.into_iter().take(count);
+        Ok(mails.filter_map(|mail| Some((mail.clone(), content(&mail.path)?))).collect())
+    }
+
+    /// A mail with what it says; none if it is not kept, or not any more.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn read(&self, id: Uuid) -> io::Result<Option<(KeptMail, KeptContent)>> {
+        let found = self.list()?.into_iter().find(|mail| mail.id == id);
+        Ok(found.and_then(|mail| Some((mail.clone(), content(&mail.path)?))))
     }
 
     /// Keeps a mail. A second attempt writes the same file.
@@ -86,6 +118,20 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     io::Write::write_all(&mut file, bytes)?;
     std::fs::rename(unfinished, path)
+}
+
+/// Of a file that is gone meanwhile, or no mail, nothing.
+fn content(path: &Path) -> Option<KeptContent> {
+    let bytes = std::fs::read(path).ok()?;
+    let message = MessageParser::default().parse(&bytes)?;
+    let to = message.to().and_then(|to| to.first()).and_then(|to| to.address()).unwrap_or_default();
+    let part = |text: Option<std::borrow::Cow<'_, str>>| text.unwrap_or_default().into_owned();
+    Some(KeptContent {
+        subject: message.subject().unwrap_or_default().to_owned(),
+        to: to.to_owned(),
+        text: part(message.body_text(0)),
+        html: part(message.body_html(0)),
+    })
 }
 
 fn read_name(path: PathBuf) -> Option<KeptMail> {

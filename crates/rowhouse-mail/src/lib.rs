@@ -24,7 +24,7 @@ mod worker;
 
 pub use brand::{Brand, Colour, ColourError};
 pub use error::MailError;
-pub use folder::{Folder, KeptMail};
+pub use folder::{Folder, KeptContent, KeptMail};
 pub use language::{Language, LanguageError};
 pub use letter::{Sender, SenderError};
 pub use link::{Link, LinkError, OwnAddresses};

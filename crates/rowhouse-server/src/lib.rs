@@ -9,6 +9,7 @@ mod client;
 mod envelope;
 mod gate;
 mod host;
+mod kept_mails;
 mod metrics;
 mod openapi;
 mod paging;
@@ -22,6 +23,7 @@ mod state;
 mod trace;
 
 pub use client::{ProxyError, TrustedProxies};
+pub use kept_mails::KEPT_MAILS_PATH;
 pub use metrics::{install as install_metrics, sum_up as sum_up_metrics};
 pub use openapi::document as openapi_document;
 pub use route::{Access, RouteDoc};

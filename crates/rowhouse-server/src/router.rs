@@ -9,6 +9,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::kept_mails::kept_mails_router;
 use crate::route::{RouteDoc, Routes};
 use crate::routes;
 use crate::state::ServerState;
@@ -51,6 +52,10 @@ pub fn router(state: ServerState) -> Router {
         router = router.layer(middleware::from_fn(routes::clerk::refuse_built_in));
     }
     let settings = state.settings.clone();
+    let mut router = router.with_state(state);
+    if let Some(folder) = &settings.kept_mails {
+        router = router.merge(kept_mails_router(folder.clone()));
+    }
     // One layer made of all, the outermost first: each layer of a router is boxed by itself, and
     // cloned for every request.
     let around = ServiceBuilder::new()
@@ -60,7 +65,7 @@ pub fn router(state: ServerState) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
         .layer(DefaultBodyLimit::max(settings.body_bytes_max));
-    router.with_state(state).layer(around)
+    router.layer(around)
 }
 
 /// Headers of every answer that does not set its own.

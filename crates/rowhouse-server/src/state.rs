@@ -6,6 +6,7 @@ use std::time::Duration;
 use rowhouse_audit::Audit;
 use rowhouse_clerk::Clerk;
 use rowhouse_identity::Identity;
+use rowhouse_mail::Folder;
 use rowhouse_postgres::{Databases, SystemAuthority, TenantAuthority};
 use rowhouse_records::Records;
 use rowhouse_tenants::Tenants;
@@ -27,6 +28,8 @@ pub struct ServerSettings {
     pub trusted_proxies: TrustedProxies,
     /// Version of the program, for health and documents.
     pub version: &'static str,
+    /// Mails that were kept instead of sent and are shown to a developer; none in production.
+    pub kept_mails: Option<Folder>,
 }
 
 /// Everything behind the routes. Cloned per request: a pointer.

@@ -10,7 +10,7 @@ use rowhouse_app::{App, MANIFEST_FILE};
 use rowhouse_audit::Audit;
 use rowhouse_clerk::Clerk;
 use rowhouse_identity::{Identity, IdentitySettings, LimitSettings};
-use rowhouse_mail::Mailer;
+use rowhouse_mail::{Folder, Mailer};
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
 use rowhouse_records::Records;
 use rowhouse_server::{ServerSettings, ServerState, Services};
@@ -138,6 +138,11 @@ impl Rowhouse {
         Ok(Self { ground, tenants, identity, clerk, audit, mailer })
     }
 
+    /// The mails that a developer is shown.
+    pub(crate) fn kept_mails(&self, settings: &Settings) -> Option<&Folder> {
+        self.mailer.folder().filter(|_| settings.development && settings.clerk.is_none())
+    }
+
     /// The HTTP side's state.
     pub(crate) fn server_state(&self, settings: &Settings) -> ServerState {
         let http = ServerSettings {
@@ -147,6 +152,7 @@ impl Rowhouse {
             body_bytes_max: settings.body_bytes_max,
             trusted_proxies: settings.trusted_proxies.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            kept_mails: self.kept_mails(settings).cloned(),
         };
         let records = Records::new(self.ground.databases.clone(), self.ground.master_key.signer("cursor"));
         let services = Services {

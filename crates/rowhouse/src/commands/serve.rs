@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rowhouse_identity::Identity;
 use rowhouse_mail::Mailer;
+use rowhouse_server::KEPT_MAILS_PATH;
 use rowhouse_tenants::DemoTenant;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -205,6 +206,9 @@ async fn announce(
         return Ok(());
     }
     output.message(&ready);
+    if rowhouse.kept_mails(settings).is_some() {
+        output.message(&format!("Mails are shown at {url}{KEPT_MAILS_PATH}"));
+    }
     if settings.clerk.is_some() {
         output.message("People sign in with Clerk; its webhooks go to /api/webhooks/clerk.");
     } else if let [first, second, ..] = demo {
