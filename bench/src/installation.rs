@@ -25,6 +25,10 @@ pub(crate) struct Installation<'a> {
     pub(crate) app: PathBuf,
     /// Where it listens when it serves.
     pub(crate) port: u16,
+    /// The data directory's name: a second process has one of its own.
+    directory: String,
+    /// Under which it is known to clients: the first process's.
+    public_port: u16,
 }
 
 /// A tenant and a token of its owner.
@@ -40,7 +44,15 @@ impl<'a> Installation<'a> {
     /// An installation of the benchmark's app; nothing happens yet.
     pub(crate) fn new(ground: &'a Ground, instance: &str) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Ok(Self { ground, instance: instance.to_owned(), app: std::path::absolute("bench/app")?, port })
+        let (instance, directory) = (instance.to_owned(), instance.to_owned());
+        Ok(Self { ground, instance, app: std::path::absolute("bench/app")?, port, directory, public_port: port })
+    }
+
+    /// A second process of the same installation.
+    pub(crate) fn beside(&self) -> Result<Self> {
+        let directory = format!("{}_beside", self.directory);
+        let public_port = self.public_port;
+        Ok(Self { directory, public_port, app: self.app.clone(), ..Self::new(self.ground, &self.instance)? })
     }
 
     /// The database of pool and schema placement.
@@ -48,19 +60,28 @@ impl<'a> Installation<'a> {
         format!("{}_data", self.instance)
     }
 
+    /// Runs SQL in the control database, as its superuser.
+    pub(crate) fn sql_in_control(&self, sql: &str) -> Result<()> {
+        self.ground.sql(&format!("{}_control", self.instance), sql).map(drop)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.ground.rowhouse);
         command
             .env("ROWHOUSE_DATABASE_URL", self.ground.url())
-            .env("ROWHOUSE_DATA_DIR", self.ground.directory.join("ground").join(&self.instance))
+            .env("ROWHOUSE_DATA_DIR", self.ground.directory.join("ground").join(&self.directory))
             .env("ROWHOUSE_INSTANCE", &self.instance)
             .env("ROWHOUSE_APP", &self.app)
             .env("ROWHOUSE_LISTEN", format!("127.0.0.1:{}", self.port))
-            .env("ROWHOUSE_PUBLIC_URL", format!("http://localhost:{}", self.port))
+            .env("ROWHOUSE_PUBLIC_URL", format!("http://localhost:{}", self.public_port))
             .env("ROWHOUSE_LOG", "warn")
             // All of its requests come from one address.
             .env("ROWHOUSE_AUTH_ATTEMPTS", "1000000")
             .stdin(Stdio::null());
+        if self.directory != self.instance {
+            let first = self.ground.directory.join("ground").join(&self.instance);
+            command.env("ROWHOUSE_MASTER_KEY_FILE", first.join("master.key"));
+        }
         command
     }
 

@@ -9,6 +9,7 @@ mod fleet;
 mod footprint;
 mod ground;
 mod http;
+mod identity;
 mod installation;
 mod load;
 mod machine;
@@ -63,10 +64,13 @@ enum Part {
     Fleet,
     /// Memory and start-up
     Footprint,
+    /// The gate, signing in, changes in other processes
+    Identity,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Access, Self::Filters, Self::Provisioning, Self::Fleet, Self::Footprint];
+    const ALL: [Self; 6] =
+        [Self::Access, Self::Filters, Self::Provisioning, Self::Fleet, Self::Footprint, Self::Identity];
 }
 
 fn main() -> Result<()> {
@@ -87,6 +91,7 @@ fn main() -> Result<()> {
             Part::Provisioning => provisioning::measure(&ground, &sizes),
             Part::Fleet => fleet::measure(&ground, &sizes),
             Part::Footprint => footprint::measure(&ground, &sizes),
+            Part::Identity => identity::measure(&ground, &sizes),
         };
         report.add(section.with_context(|| format!("measure {name}"))?);
     }

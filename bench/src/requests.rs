@@ -11,7 +11,7 @@ const RECORDS_A_TENANT: u32 = 50;
 const NEW_ORDER: &str = r#"{"number":7,"title":"A new order of tea","status":"new","priority":2,"amount":"19.90","attributes":{"channel":"web","batch":1},"notes":"Call before delivery."}"#;
 
 /// The id of the nth order, the same in every tenant (seed/demo.sql).
-fn order_id(n: u32) -> String {
+pub(crate) fn order_id(n: u32) -> String {
     format!("00000000-0000-8000-a000-{n:012x}")
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Sizes {
     pub(crate) warm: u32,
     /// Schemas that are migrated.
     pub(crate) schemas: u32,
+    /// Requests that are timed one by one.
+    pub(crate) requests: u32,
     /// Schema tenants a server is started with.
     pub(crate) footprints: Vec<u32>,
 }
@@ -50,6 +52,7 @@ impl Sizes {
                 provisions: 4,
                 warm: 2,
                 schemas: 5,
+                requests: 40,
                 footprints,
             };
         }
@@ -65,6 +68,7 @@ impl Sizes {
             provisions: 200,
             warm: 20,
             schemas: 1_000,
+            requests: 2_000,
             footprints,
         }
     }
