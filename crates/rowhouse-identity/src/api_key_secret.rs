@@ -82,6 +82,8 @@ pub(crate) fn hash_of(text: &str, mode: KeyMode) -> Option<ApiKeyHash> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -110,6 +112,16 @@ mod tests {
         let wide = format!("rh_live_{}", "ü".repeat(32));
         for noise in ["", "rh_live_", &text[8..], &text[..71], &long, &capitals, &wide, "rh_rt_0", "a.b.c"] {
             assert_eq!(hash_of(noise, KeyMode::Live), None, "{noise}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_looked_for_that_is_no_key(text in any::<String>()) {
+            for text in [text.clone(), format!("rh_live_{text}"), format!("rh_test_{text}")] {
+                prop_assert_eq!(hash_of(&text, KeyMode::Live), None);
+                prop_assert_eq!(hash_of(&text, KeyMode::Test), None);
+            }
         }
     }
 }

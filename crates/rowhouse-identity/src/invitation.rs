@@ -327,3 +327,28 @@ impl Offer {
         Some(Self { tenant: TenantId::from_uuid(tenant), id: InvitationId::from_uuid(id), link_number, is_mailed })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_offer_survives_its_text(number in 1_i32.., is_mailed in any::<bool>()) {
+            let offer = Offer { tenant: TenantId::generate(), id: InvitationId::generate(), link_number: number, is_mailed };
+            let read = Offer::read(&offer.payload()).unwrap();
+            prop_assert_eq!((read.tenant, read.id), (offer.tenant, offer.id));
+            prop_assert_eq!((read.link_number, read.is_mailed), (number, is_mailed));
+        }
+
+        #[test]
+        fn any_bytes_are_an_offer_or_none(payload in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(offer) = Offer::read(&payload) {
+                prop_assert!((32..=37).contains(&payload.len()), "{}", payload.len());
+                prop_assert_eq!(offer.tenant.uuid().as_bytes()[..].to_vec(), payload[..16].to_vec());
+            }
+        }
+    }
+}

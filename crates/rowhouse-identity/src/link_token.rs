@@ -105,6 +105,7 @@ impl LinkToken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rowhouse_types::MasterKey;
 
     use super::*;
@@ -141,6 +142,17 @@ mod tests {
             format!("{text}A"),
         ] {
             assert!(LinkToken::read(&signer, &forged.clone().into()).is_none(), "{forged}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_that_somebody_makes_up_is_a_token(text in any::<String>(), payload in any::<Vec<u8>>()) {
+            let signer = MasterKey::generate().signer("mail link");
+            let elsewhere = MasterKey::generate().signer("mail link").sign(&payload);
+            for made_up in [text.clone(), format!("{PREFIX}{text}"), format!("{PREFIX}{elsewhere}")] {
+                prop_assert!(LinkToken::read(&signer, &made_up.into()).is_none());
+            }
         }
     }
 }

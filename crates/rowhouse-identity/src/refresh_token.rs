@@ -78,6 +78,7 @@ impl RefreshToken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rowhouse_types::MasterKey;
 
     use super::*;
@@ -122,6 +123,17 @@ mod tests {
         }
         for forged in [of_other_purpose, short, long, text.replace("rh_rt_", "rh_inv_"), format!("{text}A")] {
             assert!(RefreshToken::read(&keys, &forged).is_none(), "{forged}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_that_somebody_makes_up_is_a_token(text in any::<String>(), payload in any::<Vec<u8>>()) {
+            let keys = RefreshKeys::new(&MasterKey::generate());
+            let elsewhere = MasterKey::generate().signer("refresh token").sign(&payload);
+            for made_up in [[PREFIX, &text].concat(), [PREFIX, &elsewhere].concat(), text] {
+                prop_assert!(RefreshToken::read(&keys, &made_up).is_none());
+            }
         }
     }
 }

@@ -46,3 +46,34 @@ pub(crate) fn list_identity(tenant: TenantId, statement: &str, values: &[String]
     (statement, values).hash(&mut hasher);
     format!("{tenant}:{:016x}", hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rowhouse_types::MasterKey;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_read_by_its_own_list_only(
+            list in any::<String>(), other in any::<String>(), text in any::<String>(),
+            after in proptest::collection::vec(any::<Option<String>>(), 0..4),
+        ) {
+            let signer = MasterKey::generate().signer("cursor");
+            let columns = after.len();
+            let cursor = make(&signer, &list, after.clone());
+            prop_assert_eq!(read(&signer, &list, &cursor, columns).unwrap(), after);
+            prop_assert!(read(&signer, &list, &cursor, columns + 1).is_err());
+            prop_assert!(list == other || read(&signer, &other, &cursor, columns).is_err());
+            prop_assert!(read(&MasterKey::generate().signer("cursor"), &list, &cursor, columns).is_err());
+            prop_assert!(read(&signer, &list, &text, columns).is_err());
+        }
+
+        #[test]
+        fn what_is_signed_and_no_cursor_is_refused(payload in any::<Vec<u8>>()) {
+            let signer = MasterKey::generate().signer("cursor");
+            prop_assert!(read(&signer, "list", &signer.sign(&payload), 1).is_err());
+        }
+    }
+}

@@ -134,6 +134,8 @@ impl fmt::Debug for Signer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -166,5 +168,30 @@ mod tests {
         assert_eq!(key.signer("link").verify(&text), None);
         assert_eq!(key.signer("cursor").verify(&text[..text.len() - 2]), None);
         assert_eq!(key.signer("cursor").verify("not base64 !"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_was_signed_is_verified(
+            payload in any::<Vec<u8>>(), text in any::<String>(), place in any::<usize>(), bit in 0..8_u8,
+        ) {
+            let signer = MasterKey::generate().signer("cursor");
+            prop_assert_eq!(signer.verify(&text), None);
+            let signed = signer.sign(&payload);
+            prop_assert_eq!(signer.verify(&signed), Some(payload));
+            let mut bytes = URL_SAFE_NO_PAD.decode(&signed).unwrap();
+            let place = place % bytes.len();
+            bytes[place] ^= 1 << bit;
+            prop_assert_eq!(signer.verify(&URL_SAFE_NO_PAD.encode(bytes)), None);
+        }
+
+        #[test]
+        fn what_was_sealed_opens_and_nothing_else_does(value in any::<String>(), noise in any::<Vec<u8>>()) {
+            let key = MasterKey::generate();
+            prop_assert_eq!(key.open("place", &noise).unwrap_err(), SealError::Rejected);
+            let sealed = key.seal("place", &value.clone().into());
+            let opened = key.open("place", &sealed).unwrap();
+            prop_assert_eq!(opened.expose_secret(), &value);
+        }
     }
 }

@@ -211,6 +211,8 @@ impl Grants {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -289,5 +291,50 @@ mod tests {
         assert!(member.allows("leads", Action::Create));
         assert!(!member.allows("users", Action::Manage));
         assert_eq!(member.scopes("leads", Action::View).collect::<Vec<_>>(), [Scope::Public, Scope::Own]);
+    }
+
+    fn permission() -> impl Strategy<Value = Permission> {
+        let entity = proptest::sample::select(vec!["leads", "users", "projects", "*"]).prop_map(String::from);
+        let action = prop_oneof![Just(Action::View), Just(Action::Edit), Just(Action::Manage)];
+        let scope = prop_oneof![Just(Scope::Own), Just(Scope::Public), Just(Scope::All)];
+        (entity, action, scope).prop_map(|(entity, action, scope)| Permission { entity, action, scope })
+    }
+
+    fn grants() -> impl Strategy<Value = Grants> {
+        proptest::collection::vec(permission(), 0..6).prop_map(Grants::new)
+    }
+
+    /// What grants open, thing by thing; one entity that no permission names stands for all others.
+    fn opens(grants: &Grants) -> Vec<bool> {
+        let mut opened = Vec::new();
+        for entity in ["leads", "users", "projects", "others"] {
+            for action in [Action::View, Action::Edit, Action::Manage] {
+                let held: Vec<Scope> = grants.scopes(entity, action).collect();
+                let is_open = |scope| held.contains(&scope) || held.contains(&Scope::All);
+                opened.extend([Scope::Own, Scope::Public, Scope::All].map(is_open));
+            }
+        }
+        opened
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_hands_on_what_they_cover_never_hands_on_more_than_they_hold(maker in grants(), made in grants()) {
+            let (held, given) = (opens(&maker), opens(&made));
+            if maker.covers_all(&made) {
+                prop_assert!(given.iter().zip(&held).all(|(given, held)| !given || *held), "{maker:?} covers {made:?}");
+            }
+            // Roles made by roles that were made: still nothing more than the first one held.
+            let handed_on = Grants::new(made.permissions().filter(|permission| maker.covers(permission)));
+            prop_assert!(maker.covers_all(&handed_on));
+        }
+
+        #[test]
+        fn a_text_is_a_permission_or_is_refused(text in any::<String>(), permission in permission()) {
+            if let Ok(read) = text.parse::<Permission>() {
+                prop_assert_eq!(read.to_string().parse(), Ok(read));
+            }
+            prop_assert_eq!(permission.to_string().parse(), Ok(permission));
+        }
     }
 }

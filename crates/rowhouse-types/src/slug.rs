@@ -174,6 +174,8 @@ impl fmt::Debug for Slug {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -193,5 +195,26 @@ mod tests {
         assert_eq!(Slug::from_name("  API ").unwrap().as_str(), "api-co");
         assert_eq!(Slug::from_name("株式会社"), None);
         assert!(Slug::from_name(&"very long name ".repeat(20)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_is_a_dns_label_that_nothing_else_means(text in any::<String>(), name in any::<String>()) {
+            let slugs = [text.parse::<Slug>().ok(), Slug::from_name(&name), Slug::from_name(&text)];
+            for slug in slugs.into_iter().flatten() {
+                let label = slug.as_str();
+                prop_assert!((Slug::LENGTH_MIN..=Slug::LENGTH_MAX).contains(&label.len()), "{label}");
+                prop_assert!(label.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')), "{label}");
+                prop_assert!(!label.starts_with('-') && !label.ends_with('-'), "{label}");
+                prop_assert!(!RESERVED_SLUGS.contains(&label) && !label.starts_with("xn--"), "{label}");
+                prop_assert_eq!(label.parse::<Slug>(), Ok(slug.clone()));
+            }
+        }
+
+        #[test]
+        fn every_name_with_a_plain_letter_gives_a_slug(before in ".{0,20}", letter in "[b-wy-z]", after in ".{0,20}") {
+            let name = [before, letter, after].concat();
+            prop_assert!(Slug::from_name(&name).is_some(), "{}", name);
+        }
     }
 }
