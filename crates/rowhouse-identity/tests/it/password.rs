@@ -247,3 +247,23 @@ async fn the_old_password_gives_a_new_one_and_ends_every_other_session() {
         assert_eq!(events.iter().filter(|event| *event == kind).count(), 1, "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_password_is_taken_as_it_is() {
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let long: String = "ab 9-".repeat(26)[..128].to_owned();
+    for password in [" Mixed CASE  and blanks ", "пароль 密码 🐎🔋 σύνθημα", &long] {
+        let token = ground.forgot("ann@example.com").await;
+        ground.identity.reset_password(&token, password.into(), &by(), device()).await.unwrap();
+        let with = |password: &str| SignIn { password: password.into(), ..sign_in("ann@example.com") };
+        ground.identity.sign_in(with(password)).await.unwrap();
+        let shorter: String = password.chars().take(password.chars().count() - 1).collect();
+        for other in [&*password.to_lowercase().replace('σ', "Σ"), password.trim_end_matches('-'), &shorter] {
+            if other != password {
+                assert_eq!(refusal(ground.identity.sign_in(with(other)).await), "wrong credentials", "{other:?}");
+            }
+        }
+        ground.batch("delete from control.attempts").await;
+    }
+}

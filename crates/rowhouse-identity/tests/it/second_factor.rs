@@ -279,3 +279,18 @@ async fn a_reset_ends_the_operators_sessions_and_is_told() {
     assert_eq!(entries[0].target, Some(format!("operator:{}", claims.operator)));
     assert!(ground.events().await.contains(&"mfa_disabled".to_owned()));
 }
+
+#[tokio::test]
+async fn a_new_password_takes_no_factor_away() {
+    let ground = Ground::start().await;
+    let (ann, _) = ground.ann_of_acme().await;
+    ground.batch("update control.users set email_verified_at = now()").await;
+    let (app, _) = ground.secure(ann).await;
+    ground.identity.forgot_password(&email("ann@example.com"), device()).await.unwrap();
+    let token = ground.mailed_token("ann@example.com", "reset_password").await;
+    ground.identity.reset_password(&token, "another horse battery".into(), &Actor::visitor(), device()).await.unwrap();
+    let newly = || SignIn { password: "another horse battery".into(), ..sign_in("ann@example.com") };
+    assert_eq!(refusal(ground.identity.sign_in(newly()).await), "mfa required");
+    ground.a_minute_later().await;
+    ground.identity.sign_in(SignIn { code: Some(app.code()), ..newly() }).await.unwrap();
+}

@@ -6,13 +6,13 @@ use totp_rs::{Builder, Secret};
 use crate::service::{ACME, Answer, Caller, GLOBEX, PASSWORD, Service};
 
 /// The code that an authenticator app shows now.
-fn code(enrolled: &Answer) -> String {
+pub(crate) fn code(enrolled: &Answer) -> String {
     let secret = Secret::try_from_base32(enrolled.text("/data/secret")).unwrap();
     let app = Builder::new().with_secret(secret).with_account_name("x").build().unwrap();
     app.generate_current().to_string()
 }
 
-fn recovery_codes(answer: &Answer) -> Vec<String> {
+pub(crate) fn recovery_codes(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let codes = answer.body["data"]["recovery_codes"].as_array().unwrap();
     codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()

@@ -6,8 +6,14 @@ use crate::tree::{Text, paths, read, root, texts};
 use crate::{Finding, judge};
 
 /// The rules' names.
-pub(crate) const RULES: &[&str] =
-    &["file names", "no machine's path", "no leftover", "links lead somewhere", "ARCHITECTURE.md is a map"];
+pub(crate) const RULES: &[&str] = &[
+    "file names",
+    "no machine's path",
+    "no leftover",
+    "links lead somewhere",
+    "ARCHITECTURE.md is a map",
+    "named tests exist",
+];
 
 /// Words that name nothing.
 const BANNED_NAMES: &[&str] = &["util", "utils", "common", "manager", "managers", "helper", "helpers", "data", "misc"];
@@ -30,6 +36,11 @@ const BANNED_TEXTS: &[(&str, &str)] = &[
 const LEFTOVERS: &[&str] = &[concat!("FIX", "ME"), concat!("TO", "DO"), concat!("X", "XX")];
 
 const ARCHITECTURE_LINES_MAX: usize = 300;
+
+/// The list of what a standard asks and the tests behind it, and where those are.
+const CHECKLIST: &str = "docs/asvs.md";
+const SUITES: &[(&str, &str)] =
+    &[("identity::", "crates/rowhouse-identity/tests/it"), ("service::", "crates/rowhouse/tests/it")];
 
 /// Lock files are written by their tools, with hosts in them.
 fn is_lock(path: &str) -> bool {
@@ -142,6 +153,44 @@ fn the_map_of_the_code_stays_short() {
     let message = format!("has {lines} lines, {ARCHITECTURE_LINES_MAX} at most; move detail to the crate it is about");
     let findings = if lines > ARCHITECTURE_LINES_MAX { vec![Finding::new(map.path, message)] } else { Vec::new() };
     judge(RULES[4], &findings);
+}
+
+/// The tests that a text names in backticks, each with its line and its file's path.
+fn named_tests(text: &str) -> Vec<(usize, String, &str)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for word in line.split('`').skip(1).step_by(2) {
+            let named = SUITES.iter().find_map(|(suite, place)| Some((place, word.strip_prefix(suite)?)));
+            let Some((place, (module, test))) = named.and_then(|(place, rest)| Some((place, rest.split_once("::")?)))
+            else {
+                continue;
+            };
+            found.push((index + 1, format!("{place}/{module}.rs"), test));
+        }
+    }
+    found
+}
+
+#[test]
+fn tests_that_the_checklist_names_exist() {
+    let Text { path, text } = read(CHECKLIST.into()).expect("it is text");
+    let named = named_tests(&text);
+    assert!(named.len() > 50, "the checklist names {} tests only", named.len());
+    let missing = named.into_iter().filter(|(_, file, test)| {
+        let found = root().join(file).exists().then(|| read(file.clone())).flatten();
+        !found.is_some_and(|file| file.text.contains(&format!("fn {test}(")))
+    });
+    let finding = |(line, file, test)| Finding::new(&path, format!("line {line}: there is no {test} in {file}"));
+    judge(RULES[5], &missing.map(finding).collect::<Vec<_>>());
+}
+
+#[test]
+fn named_tests_are_read_from_backticks() {
+    let text = "| `identity::limit::locks`, `service::auth::signs_in` | `other::x::y` identity::a::b |";
+    let names =
+        |text| named_tests(text).into_iter().map(|(_, file, test)| format!("{file} {test}")).collect::<Vec<_>>();
+    let (one, two) = ("crates/rowhouse-identity/tests/it/limit.rs locks", "crates/rowhouse/tests/it/auth.rs signs_in");
+    assert_eq!(names(text), [one, two]);
 }
 
 #[test]
