@@ -197,6 +197,9 @@ impl From<IdentityError> for ApiError {
             IdentityError::Password(fault @ PasswordError::Length) => {
                 invalid("password", "invalid", &fault.to_string())
             }
+            IdentityError::Password(fault @ PasswordError::Weak { .. }) => {
+                invalid("password", "weak", &fault.to_string())
+            }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
             IdentityError::Dns(_) => ApiError::unavailable(error),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
@@ -237,6 +240,7 @@ mod tests {
             (IdentityError::Name { field: "first_name" }, 422),
             (IdentityError::Field { field: "phone", message: "" }, 422),
             (PasswordError::Length.into(), 422),
+            (PasswordError::Weak { advice: String::new() }.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),
             (IdentityError::Dns("late".into()), 503),

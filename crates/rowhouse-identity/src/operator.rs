@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::{LimitedRoute, Target};
-use crate::password::{hash_password, verify_password};
+use crate::password_again::Hashed;
 use crate::session::{Account, Device};
 
 /// Seconds an operator's token, and with it the session, is good for.
@@ -111,7 +111,7 @@ impl Identity {
     /// [`IdentityError::EmailTaken`] if there is one with this address.
     pub async fn create_operator(&self, email: &EmailAddress, password: SecretString) -> Result<UserId, IdentityError> {
         const INSERT: &str = "insert into control.operators (id, email, password_hash) values ($1, $2, $3)";
-        let hash = hash_password(password).await?;
+        let hash = self.passwords.hash_new(password, vec![email.as_str().to_owned()]).await?;
         let id = UserId::generate();
         let mut connection = self.control("make an operator").await?;
         connection.begin().await?;
@@ -168,7 +168,7 @@ impl Identity {
             from operator returning 1";
         let attempt = self.attempt_at(LimitedRoute::OPERATOR_SIGN_IN, email.as_str(), &device);
         let Account { id, hash, factor } = self.find_account(FIND, email, &attempt).await?;
-        let fits = verify_password(password.clone(), hash).await?;
+        let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
         let Some(id) = id.filter(|_| fits) else {
             self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, &device);
             self.attempt_failed(&attempt, Target::Address(email, id), &device).await?;
@@ -184,6 +184,7 @@ impl Identity {
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
         Self::attempt_succeeded(&connection, &attempt).await?;
         drop(connection);
+        self.hash_again(Hashed::Operator(id), password.clone(), hash.as_deref()).await;
         self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
         let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
         let mfa_missing = factor.is_none() && self.settings.mfa_demanded;

@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::keys::{Claims, Org};
 use crate::limit::{Attempt, LimitedRoute, Target, admit};
 use crate::member::MembershipOut;
-use crate::password::verify_password;
+use crate::password_again::Hashed;
 use crate::refresh_token::RefreshToken;
 use crate::user::{UserOut, user_get};
 
@@ -128,7 +128,7 @@ impl Identity {
         let attempt = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), &device);
         let Account { id: user, hash, factor } = self.find_account(FIND, &email, &attempt).await?;
         // No connection is held while the hash is computed.
-        let fits = verify_password(password, hash.clone()).await?;
+        let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
         let Some(user) = user.filter(|_| fits) else {
             self.record(SecurityEventKind::SignInFailed, user, None, None, &device);
             self.attempt_failed(&attempt, Target::Address(&email, user), &device).await?;
@@ -145,7 +145,9 @@ impl Identity {
             attempt: &attempt,
             device: &device,
         };
-        self.open_session(&opening).await
+        let tokens = self.open_session(&opening).await?;
+        self.hash_again(Hashed::User(user), password, hash.as_deref()).await;
+        Ok(tokens)
     }
 
     /// Counts the attempt, and finds the account with the address, as `sql` reads it.

@@ -119,6 +119,7 @@ impl Rowhouse {
                 accounts_elsewhere: settings.clerk.is_some(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
+                password_score_min: settings.password_score_min,
                 ..IdentitySettings::default()
             },
         )

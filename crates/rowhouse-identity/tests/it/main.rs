@@ -112,7 +112,7 @@ impl Ground {
     async fn person(&self, address: &str) -> UserId {
         // Hashed once for all tests: what a hash costs is meant to be felt.
         static HASH: OnceCell<String> = OnceCell::const_new();
-        let hash = HASH.get_or_init(async || self.identity.hash_password(PASSWORD).await.unwrap()).await;
+        let hash = HASH.get_or_init(async || self.identity.hash_password(PASSWORD, &[]).await.unwrap()).await;
         let new = NewUser { password_hash: Some(hash.clone()), ..new_user(address) };
         user_create(&self.control().await, &new).await.unwrap()
     }

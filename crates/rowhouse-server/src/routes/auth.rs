@@ -202,7 +202,7 @@ async fn sign_up(
 ) -> Result<Answer<SignedUpOut>, Failure> {
     let mut faults = Vec::new();
     let email = email(&body.email, &mut faults);
-    if let Err(error) = rowhouse_identity::check_password(&body.password) {
+    if let Err(error) = rowhouse_identity::check_password_length(&body.password) {
         faults.push(FieldError::new("password", "invalid", error.to_string()));
     }
     let name = body.company_name.trim().to_owned();
@@ -221,7 +221,8 @@ async fn sign_up(
     };
     let device = device(&state, &parts);
     state.identity.count_attempt(LimitedRoute::SIGN_UP, Some(email.as_str()), &device).await?;
-    let password_hash = state.identity.hash_password(&body.password).await?;
+    let own_words = [email.as_str(), &body.first_name, &body.last_name, &name];
+    let password_hash = state.identity.hash_password(&body.password, &own_words).await?;
     let owner = ProvisionOwner::NewUser {
         email: email.clone(),
         password_hash,
