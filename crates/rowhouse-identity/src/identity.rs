@@ -17,6 +17,7 @@ use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, Us
 use secrecy::SecretString;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use webauthn_rs::Webauthn;
 
 use crate::access::{Access, AccessCaches, Roles};
 use crate::api_key_access::ApiKeyCaches;
@@ -25,6 +26,7 @@ use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::limit::LimitSettings;
 use crate::password::{PasswordCost, Passwords};
 use crate::refresh_token::RefreshKeys;
+use crate::relying_party::relying_party;
 use crate::second_factor::FactorKeys;
 
 /// Verified tokens that are remembered.
@@ -37,6 +39,8 @@ const TOKEN_REMEMBERED: Duration = Duration::from_secs(300);
 pub struct IdentitySettings {
     /// What stands in `iss`: the service's public URL.
     pub issuer: String,
+    /// The domain whose subdomains are tenants.
+    pub base_domain: String,
     /// What stands in `aud` of people's tokens.
     pub audience: String,
     /// Seconds an access token is good for.
@@ -68,6 +72,7 @@ impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
             issuer: "http://localhost:8080".into(),
+            base_domain: "localhost".into(),
             audience: "rowhouse".into(),
             access_token_seconds: 15 * 60,
             session_days: 30,
@@ -98,6 +103,8 @@ pub struct Identity {
     pub(crate) attempt_signer: Signer,
     pub(crate) factor_keys: FactorKeys,
     pub(crate) passwords: Passwords,
+    /// None where passkeys cannot be had.
+    pub(crate) relying_party: Option<Webauthn>,
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
     pub(crate) roles: ArcSwap<Roles>,
@@ -120,6 +127,7 @@ impl Identity {
         if settings.audience == OPERATOR_AUDIENCE {
             return Err(IdentityError::Keys("the audience \"operator\" is taken: choose another for people's tokens"));
         }
+        let relying_party = relying_party(&settings.issuer, &settings.base_domain, &settings.service_name);
         let (cost, score_min) = (settings.password_cost, settings.password_score_min);
         let passwords = Passwords::open(cost, score_min, settings.service_name.clone()).await?;
         let mut connection = databases.control(&authority.scope("load signing keys")).await?;
@@ -138,6 +146,7 @@ impl Identity {
             attempt_signer: master.signer("attempt"),
             factor_keys: FactorKeys::new(&master),
             passwords,
+            relying_party,
             caches: AccessCaches::new(),
             key_caches: ApiKeyCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),

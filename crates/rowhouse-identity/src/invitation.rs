@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::limit::{LimitedRoute, Target};
 use crate::member::{members_changed, membership_join};
+use crate::second_factor::Factor;
 use crate::session::{Device, Opening, Tokens};
 use crate::user::{NewUser, user_create};
 
@@ -116,8 +117,7 @@ struct Account {
     user: UserId,
     password_hash: Option<String>,
     active: bool,
-    /// The second factor's sealed secret.
-    factor: Option<Vec<u8>>,
+    factor: Option<Factor>,
 }
 
 impl Identity {
@@ -191,8 +191,8 @@ impl Identity {
                     self.attempt_failed(&attempt, Target::Address(&open.email, Some(account.user)), &device).await?;
                     return Err(IdentityError::WrongCredentials);
                 }
-                if let Some(sealed) = &account.factor {
-                    self.demand_code(LimitedRoute::MFA, account.user, sealed, code.as_ref(), &device).await?;
+                if let Some(factor) = &account.factor {
+                    self.demand_code(LimitedRoute::MFA, account.user, factor, code.as_ref(), &device).await?;
                 }
                 (self.join(&open, Joining::Member(account.user)).await?, hash)
             }
@@ -241,7 +241,7 @@ impl Identity {
 
     async fn open_invitation(&self, token: &SecretString) -> Result<Open, IdentityError> {
         const FIND: &str = "
-            select i.email, i.role, u.id, u.password_hash, u.active, f.sealed_secret, t.name
+            select i.email, i.role, u.id, u.password_hash, u.active, t.name, f.holder is not null, f.sealed_secret
             from control.invitations i
             join control.tenants t on t.id = i.tenant_id and t.status in ('active', 'suspended', 'provisioning')
             left join control.users u on u.email = i.email
@@ -257,9 +257,9 @@ impl Identity {
             user: UserId::from_uuid(user),
             password_hash: row.get(3),
             active: row.get(4),
-            factor: row.get(5),
+            factor: Factor::of_columns(&row, 6),
         });
-        let (role, tenant_name) = (RoleKey::new(row.get::<_, String>(1)), row.get(6));
+        let (role, tenant_name) = (RoleKey::new(row.get::<_, String>(1)), row.get(5));
         Ok(Open { offer, email, role, tenant_name, account })
     }
 

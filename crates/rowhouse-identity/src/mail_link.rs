@@ -173,6 +173,11 @@ impl Identity {
         }
     }
 
+    /// A page of the service.
+    pub(crate) fn page_of(&self, page: &str) -> Link {
+        Link::new(format!("{}/{page}", self.settings.issuer.trim_end_matches('/')))
+    }
+
     /// A page of the service, with a secret.
     pub(crate) fn page(&self, page: &str, token: &str) -> Link {
         Link::new(format!("{}/{page}/{token}", self.settings.issuer.trim_end_matches('/')))

@@ -113,6 +113,7 @@ impl Rowhouse {
             audit.clone(),
             IdentitySettings {
                 issuer: settings.public_url.clone(),
+                base_domain: settings.base_domain.clone(),
                 development: settings.development,
                 service_name: title,
                 mfa_demanded: !settings.development,

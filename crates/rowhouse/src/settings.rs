@@ -248,6 +248,11 @@ impl Judge {
         }
     }
 
+    /// How hard passwords must be to guess: less than 2 would take those that are tried first.
+    fn score(&mut self, text: Option<&str>) -> u8 {
+        u8::try_from(self.number("password-score", text, 3, 2, 4)).unwrap_or(3)
+    }
+
     fn proxies(&mut self, text: Option<&str>) -> TrustedProxies {
         text.unwrap_or_default().parse().unwrap_or_else(|error| {
             self.problems.push(format!("--trusted-proxies: {error}"));
@@ -302,8 +307,6 @@ impl SettingsArgs {
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
         let auth_attempts = judge.number("auth-attempts", self.auth_attempts.as_deref(), 100, 1, 1_000_000_000);
-        // Less would take the passwords that are tried first.
-        let password_score = judge.number("password-score", self.password_score.as_deref(), 3, 2, 4);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
         let warm = judge.number("warm", self.warm.as_deref(), 2, 0, 1000);
         let settings = Settings {
@@ -328,7 +331,7 @@ impl SettingsArgs {
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
             development: false,
             auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
-            password_score_min: u8::try_from(password_score).unwrap_or(3),
+            password_score_min: judge.score(self.password_score.as_deref()),
             trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),
