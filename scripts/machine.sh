@@ -152,6 +152,13 @@ need_node() {
     echo "$wanted" >"$directory/installed"
 }
 
+need_chromium() {
+    if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then
+        return
+    fi
+    install_packages "Chromium, which tests of passkeys use" chromium || return 0
+}
+
 # Sets CARGO_DENY to the program to use; builds it once (two minutes on two cores) if there is none.
 need_cargo_deny() {
     local deny

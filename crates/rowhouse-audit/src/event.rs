@@ -99,11 +99,19 @@ pub enum SecurityEventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// A passkey was added; the event's user may be an operator, here and below.
+    PasskeyAdded,
+    /// A passkey was taken away.
+    PasskeyRemoved,
+    /// A device was trusted: for a while it stands for the second factor.
+    DeviceTrusted,
+    /// A passkey's count of signatures fell behind: there may be a copy of it.
+    PasskeyCopied,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -134,6 +142,10 @@ impl SecurityEventKind {
         Self::MfaFailed,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::PasskeyAdded,
+        Self::PasskeyRemoved,
+        Self::PasskeyCopied,
+        Self::DeviceTrusted,
     ];
 
     /// The word in the database.
@@ -169,13 +181,17 @@ impl SecurityEventKind {
             Self::MfaFailed => "mfa_failed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyCopied => "passkey_copied",
+            Self::DeviceTrusted => "device_trusted",
         }
     }
 
     /// How grave one such event is by itself.
     pub const fn severity(self) -> Severity {
         match self {
-            Self::TokenReuse => Severity::High,
+            Self::TokenReuse | Self::PasskeyCopied => Severity::High,
             Self::CrossTenantAccessAttempt
             | Self::SuspiciousActivity
             | Self::OperatorSignInFailed
@@ -183,6 +199,7 @@ impl SecurityEventKind {
             | Self::EmailChanged
             | Self::AccountLocked
             | Self::MfaDisabled
+            | Self::PasskeyRemoved
             | Self::MfaFailed
             | Self::RecoveryCodeUsed => Severity::Medium,
             Self::UnauthorizedAccess
@@ -204,6 +221,8 @@ impl SecurityEventKind {
             | Self::LinkRefused
             | Self::OperatorSignIn
             | Self::MfaEnabled
+            | Self::PasskeyAdded
+            | Self::DeviceTrusted
             | Self::RecoveryCodesRenewed => Severity::Low,
         }
     }

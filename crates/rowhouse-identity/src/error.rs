@@ -7,6 +7,7 @@ use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
 
 use crate::organisation_error::OrganisationError;
 use crate::password::PasswordError;
+use crate::second_factor::FactorKinds;
 
 /// An identity operation was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +74,21 @@ pub enum IdentityError {
         /// When it may make others.
         retry_after_seconds: u32,
     },
-    /// The account has a second factor, and none was shown.
+    /// The account has a second factor of these kinds, and none was shown.
     #[error("a second factor is needed")]
-    MfaRequired,
+    MfaRequired(FactorKinds),
+    /// The browser's answer proves no passkey of this account, or its challenge is over.
+    #[error("the passkey is not accepted")]
+    InvalidPasskey,
+    /// The account has no passkey.
+    #[error("there is no passkey")]
+    NoPasskey,
+    /// The account has as many passkeys as it may have.
+    #[error("there are {0} passkeys already")]
+    TooManyPasskeys(i64),
+    /// The service has no host name that passkeys could be bound to.
+    #[error("passkeys need a public URL with a host name")]
+    NoRelyingParty,
     /// The session is open for long: who one is has to be shown once more.
     #[error("no recent proof")]
     StepUpRequired,
@@ -119,10 +132,51 @@ pub enum IdentityError {
 const PROVE_FIRST: &str =
     "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.";
 const INVALID_KEY: &str = "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.";
-const SEND_A_CODE: &str = "Send the code of your authenticator app, or a recovery code, too.";
+const SEND_A_CODE: &str =
+    "Send a second factor, too: the code of your authenticator app, a recovery code, or the proof of a passkey.";
 
 fn gone(message: &'static str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message)
+}
+
+/// What somebody can show as their second factor, for programs: the codes of the details.
+fn told(kinds: FactorKinds) -> Vec<FieldError> {
+    let FactorKinds { totp, passkey, recovery_code } = kinds;
+    let all = [
+        (totp, "totp", "takes the code that the authenticator app shows"),
+        (passkey, "passkey", "takes the proof that /api/auth/passkeys/assert/finish gives"),
+        (recovery_code, "recovery_code", "takes a recovery code"),
+    ];
+    let has = all.into_iter().filter(|(has, ..)| *has);
+    has.map(|(_, kind, message)| FieldError::new("totp", kind, message)).collect()
+}
+
+/// What is refused about second factors.
+fn of_factors(error: IdentityError) -> ApiError {
+    match error {
+        IdentityError::MfaRequired(kinds) => {
+            ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE).with_details(told(kinds))
+        }
+        IdentityError::InvalidPasskey => {
+            ApiError::unauthenticated("The passkey was not accepted, or its challenge is over. Begin again.")
+        }
+        IdentityError::NoPasskey => gone("There is no passkey on this account. Use a code."),
+        IdentityError::TooManyPasskeys(most) => {
+            ApiError::conflict(format!("An account has at most {most} passkeys. Remove one first."))
+        }
+        IdentityError::NoRelyingParty => {
+            ApiError::conflict("Passkeys need a service under a host name: its public URL has an address.")
+        }
+        IdentityError::StepUpRequired => ApiError::new(
+            ErrorCode::StepUpRequired,
+            "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
+        ),
+        IdentityError::WrongCode => {
+            ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
+        }
+        IdentityError::FactorExists => ApiError::conflict("There is a second factor already. Disable it first."),
+        other => ApiError::internal(other),
+    }
 }
 
 fn wait(message: impl Into<Cow<'static, str>>, retry_after_seconds: u32) -> ApiError {
@@ -177,15 +231,14 @@ impl From<IdentityError> for ApiError {
                 let message = format!("This API key may make {limit} requests in a minute. Wait, or ask for another.");
                 wait(message, retry_after_seconds)
             }
-            IdentityError::MfaRequired => ApiError::new(ErrorCode::MfaRequired, SEND_A_CODE),
-            IdentityError::StepUpRequired => ApiError::new(
-                ErrorCode::StepUpRequired,
-                "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
-            ),
-            IdentityError::WrongCode => {
-                ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
-            }
-            IdentityError::FactorExists => ApiError::conflict("There is a second factor already. Disable it first."),
+            IdentityError::MfaRequired(_)
+            | IdentityError::InvalidPasskey
+            | IdentityError::NoPasskey
+            | IdentityError::TooManyPasskeys(_)
+            | IdentityError::NoRelyingParty
+            | IdentityError::StepUpRequired
+            | IdentityError::WrongCode
+            | IdentityError::FactorExists => of_factors(error),
             IdentityError::UnknownOperator => gone("There is no operator with this address."),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
@@ -196,6 +249,9 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::Password(fault @ PasswordError::Length) => {
                 invalid("password", "invalid", &fault.to_string())
+            }
+            IdentityError::Password(fault @ PasswordError::Weak { .. }) => {
+                invalid("password", "weak", &fault.to_string())
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
             IdentityError::Dns(_) => ApiError::unavailable(error),
@@ -229,7 +285,11 @@ mod tests {
             (IdentityError::NotFound, 404),
             (IdentityError::TooManyAttempts { retry_after_seconds: 7 }, 429),
             (IdentityError::TooManyRequests { limit: 60, retry_after_seconds: 7 }, 429),
-            (IdentityError::MfaRequired, 403),
+            (IdentityError::MfaRequired(FactorKinds::default()), 403),
+            (IdentityError::InvalidPasskey, 401),
+            (IdentityError::NoPasskey, 404),
+            (IdentityError::TooManyPasskeys(20), 409),
+            (IdentityError::NoRelyingParty, 409),
             (IdentityError::StepUpRequired, 403),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),
@@ -237,6 +297,7 @@ mod tests {
             (IdentityError::Name { field: "first_name" }, 422),
             (IdentityError::Field { field: "phone", message: "" }, 422),
             (PasswordError::Length.into(), 422),
+            (PasswordError::Weak { advice: String::new() }.into(), 422),
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),
             (IdentityError::Dns("late".into()), 503),

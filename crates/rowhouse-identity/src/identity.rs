@@ -17,14 +17,16 @@ use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, Us
 use secrecy::SecretString;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use webauthn_rs::Webauthn;
 
 use crate::access::{Access, AccessCaches, Roles};
 use crate::api_key_access::ApiKeyCaches;
 use crate::error::IdentityError;
 use crate::keys::{Claims, Keys, OPERATOR_AUDIENCE};
 use crate::limit::LimitSettings;
-use crate::password;
+use crate::password::{PasswordCost, Passwords};
 use crate::refresh_token::RefreshKeys;
+use crate::relying_party::relying_party;
 use crate::second_factor::FactorKeys;
 
 /// Verified tokens that are remembered.
@@ -37,6 +39,8 @@ const TOKEN_REMEMBERED: Duration = Duration::from_secs(300);
 pub struct IdentitySettings {
     /// What stands in `iss`: the service's public URL.
     pub issuer: String,
+    /// The domain whose subdomains are tenants.
+    pub base_domain: String,
     /// What stands in `aud` of people's tokens.
     pub audience: String,
     /// Seconds an access token is good for.
@@ -58,12 +62,17 @@ pub struct IdentitySettings {
     pub accounts_elsewhere: bool,
     /// Whom to ask about domains, instead of the machine's own resolver.
     pub dns_server: Option<SocketAddr>,
+    /// How hard a new password must be to guess: 0 to 4, as zxcvbn counts.
+    pub password_score_min: u8,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
 }
 
 impl Default for IdentitySettings {
     fn default() -> Self {
         Self {
             issuer: "http://localhost:8080".into(),
+            base_domain: "localhost".into(),
             audience: "rowhouse".into(),
             access_token_seconds: 15 * 60,
             session_days: 30,
@@ -74,6 +83,8 @@ impl Default for IdentitySettings {
             mfa_demanded: true,
             accounts_elsewhere: false,
             dns_server: None,
+            password_score_min: 3,
+            password_cost: PasswordCost::default(),
         }
     }
 }
@@ -91,6 +102,9 @@ pub struct Identity {
     pub(crate) mailer: Option<Mailer>,
     pub(crate) attempt_signer: Signer,
     pub(crate) factor_keys: FactorKeys,
+    pub(crate) passwords: Passwords,
+    /// None where passkeys cannot be had.
+    pub(crate) relying_party: Option<Webauthn>,
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
     pub(crate) roles: ArcSwap<Roles>,
@@ -113,7 +127,9 @@ impl Identity {
         if settings.audience == OPERATOR_AUDIENCE {
             return Err(IdentityError::Keys("the audience \"operator\" is taken: choose another for people's tokens"));
         }
-        password::prepare().await?;
+        let relying_party = relying_party(&settings.issuer, &settings.base_domain, &settings.service_name);
+        let (cost, score_min) = (settings.password_cost, settings.password_score_min);
+        let passwords = Passwords::open(cost, score_min, settings.service_name.clone()).await?;
         let mut connection = databases.control(&authority.scope("load signing keys")).await?;
         let (issuer, audience) = (settings.issuer.clone(), settings.audience.clone());
         let keys = Keys::load(&mut connection, &master, issuer, audience).await?;
@@ -129,6 +145,8 @@ impl Identity {
             mailer: None,
             attempt_signer: master.signer("attempt"),
             factor_keys: FactorKeys::new(&master),
+            passwords,
+            relying_party,
             caches: AccessCaches::new(),
             key_caches: ApiKeyCaches::new(),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
@@ -160,12 +178,14 @@ impl Identity {
         self.keys.jwks()
     }
 
-    /// Hashes a new password.
+    /// Hashes a new password, which must be hard to guess also for who knows the person: by their
+    /// own words, such as address, names and organisation.
     ///
     /// # Errors
-    /// If it is too short or too long.
-    pub async fn hash_password(&self, password: &str) -> Result<String, IdentityError> {
-        Ok(password::hash_password(SecretString::from(password)).await?)
+    /// [`IdentityError::Password`] if it is too short, too long or too easy to guess.
+    pub async fn hash_password(&self, password: &str, own_words: &[&str]) -> Result<String, IdentityError> {
+        let words = own_words.iter().map(|word| (*word).to_owned()).collect();
+        Ok(self.passwords.hash_new(SecretString::from(password), words).await?)
     }
 
     /// Verifies a person's token and that its session is alive.

@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::limit::{LimitedRoute, Target};
 use crate::member::{members_changed, membership_join};
-use crate::password::{hash_password, verify_password};
+use crate::second_factor::Factor;
 use crate::session::{Device, Opening, Tokens};
 use crate::user::{NewUser, user_create};
 
@@ -109,6 +109,7 @@ struct Open {
     offer: Offer,
     email: EmailAddress,
     role: RoleKey,
+    tenant_name: String,
     account: Option<Account>,
 }
 
@@ -116,8 +117,7 @@ struct Account {
     user: UserId,
     password_hash: Option<String>,
     active: bool,
-    /// The second factor's sealed secret.
-    factor: Option<Vec<u8>>,
+    factor: Option<Factor>,
 }
 
 impl Identity {
@@ -186,18 +186,19 @@ impl Identity {
         let (user, password_hash) = match &open.account {
             Some(account) => {
                 let hash = account.password_hash.clone().filter(|_| account.active);
-                if !verify_password(password, hash.clone()).await? {
+                if !self.passwords.verify(password, hash.clone()).await? {
                     self.record(SecurityEventKind::SignInFailed, Some(account.user), None, None, &device);
                     self.attempt_failed(&attempt, Target::Address(&open.email, Some(account.user)), &device).await?;
                     return Err(IdentityError::WrongCredentials);
                 }
-                if let Some(sealed) = &account.factor {
-                    self.demand_code(LimitedRoute::MFA, account.user, sealed, code.as_ref(), &device).await?;
+                if let Some(factor) = &account.factor {
+                    self.demand_code(LimitedRoute::MFA, account.user, factor, code.as_ref(), &device).await?;
                 }
                 (self.join(&open, Joining::Member(account.user)).await?, hash)
             }
             None => {
-                let password_hash = Some(hash_password(password).await?);
+                let words = [open.email.as_str(), &first_name, &last_name, &open.tenant_name].map(str::to_owned);
+                let password_hash = Some(self.passwords.hash_new(password, words.to_vec()).await?);
                 let (email, email_verified) = (open.email.clone(), open.offer.is_mailed);
                 let new =
                     NewUser { email, password_hash: password_hash.clone(), first_name, last_name, email_verified };
@@ -240,7 +241,7 @@ impl Identity {
 
     async fn open_invitation(&self, token: &SecretString) -> Result<Open, IdentityError> {
         const FIND: &str = "
-            select i.email, i.role, u.id, u.password_hash, u.active, f.sealed_secret
+            select i.email, i.role, u.id, u.password_hash, u.active, t.name, f.holder is not null, f.sealed_secret
             from control.invitations i
             join control.tenants t on t.id = i.tenant_id and t.status in ('active', 'suspended', 'provisioning')
             left join control.users u on u.email = i.email
@@ -256,9 +257,10 @@ impl Identity {
             user: UserId::from_uuid(user),
             password_hash: row.get(3),
             active: row.get(4),
-            factor: row.get(5),
+            factor: Factor::of_columns(&row, 6),
         });
-        Ok(Open { offer, email, role: RoleKey::new(row.get::<_, String>(1)), account })
+        let (role, tenant_name) = (RoleKey::new(row.get::<_, String>(1)), row.get(5));
+        Ok(Open { offer, email, role, tenant_name, account })
     }
 
     /// One transaction: the invitation is used, the person and the membership exist. It may have been

@@ -8,6 +8,7 @@ mod api_key;
 mod api_key_access;
 mod api_key_secret;
 mod api_key_turns;
+mod ceremony;
 mod dns;
 mod domain;
 mod email_change;
@@ -25,15 +26,23 @@ mod mail_link;
 mod member;
 mod member_change;
 mod mfa_policy;
+mod mfa_reminder;
+mod mfa_reset;
 mod operator;
 mod organisation_error;
+mod own_words;
+mod passkey;
+mod passkey_assert;
 mod password;
+mod password_again;
 mod password_change;
 mod password_reset;
+mod password_strength;
 mod profile;
 mod recovery_code;
 mod refresh;
 mod refresh_token;
+mod relying_party;
 mod remembered;
 mod role;
 mod second_factor;
@@ -41,12 +50,14 @@ mod session;
 mod session_list;
 mod step_up;
 mod totp;
+mod trusted_device;
 mod user;
 
 pub use access::Access;
 pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
 pub use api_key_access::{KeyAccess, KeyRights};
 pub use api_key_secret::{ApiKeySecret, is_api_key};
+pub use ceremony::Ceremony;
 pub use domain::{DomainOut, DomainRecord, JoinableOut, domain_name};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
@@ -61,14 +72,17 @@ pub use member_change::MemberPatch;
 pub use mfa_policy::{DemandedOf, GRACE_DAYS_MAX, MfaPolicy, MfaPolicyPatch};
 pub use operator::{OperatorClaims, OperatorOut, OperatorRole, OperatorTokens};
 pub use organisation_error::OrganisationError;
-pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordError, check_password};
+pub use passkey::{AddedPasskey, PasskeyOut};
+pub use passkey_assert::{AssertBegin, PasskeySignIn, Proof};
+pub use password::{PASSWORD_LENGTH_MAX, PASSWORD_LENGTH_MIN, PasswordCost, PasswordError, check_password_length};
 pub use profile::ProfilePatch;
 pub use remembered::Remembered;
 pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
-pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
+pub use second_factor::{Enrolment, FactorChange, FactorKinds, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
 pub use step_up::StepUp;
+pub use trusted_device::{DeviceTrust, TrustedDeviceOut};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 
 /// The control database's tables of this crate.
@@ -88,4 +102,7 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
+    ("identity_0021_passkeys", include_str!("../migrations/0021_passkeys.sql")),
+    ("identity_0022_trusted_devices", include_str!("../migrations/0022_trusted_devices.sql")),
+    ("identity_0023_mfa_reminders", include_str!("../migrations/0023_mfa_reminders.sql")),
 ];

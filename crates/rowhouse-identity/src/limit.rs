@@ -57,6 +57,8 @@ impl LimitedRoute {
     pub const API_KEY: Self = Self("api_key");
     /// Codes of a person's second factor, wherever one is asked for.
     pub const MFA: Self = Self("mfa");
+    /// Passkeys, begun and answered: a signature is not guessed, but each is a line and a check.
+    pub const PASSKEY: Self = Self("passkey");
     /// An operator's sign-in.
     pub const OPERATOR_SIGN_IN: Self = Self("operator_sign_in");
     /// Codes of an operator's second factor.

@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
 use crate::mail_link::{Followed, link_follow, links_forget};
-use crate::second_factor;
+use crate::second_factor::{self, Factor};
 use crate::session::{Device, Opening, Tokens, sessions_end};
 
 /// A sign-in by a link.
@@ -27,10 +27,9 @@ pub struct LinkSignIn {
 }
 
 /// Whose a link is that can still be followed.
-struct Linked {
-    user: UserId,
-    /// The second factor's sealed secret.
-    factor: Option<Vec<u8>>,
+pub(crate) struct Linked {
+    pub(crate) user: UserId,
+    factor: Option<Factor>,
 }
 
 impl Identity {
@@ -64,10 +63,10 @@ impl Identity {
     async fn redeem(&self, sign_in: &LinkSignIn, by: &Actor) -> Result<Tokens, IdentityError> {
         let token = self.read_link(&sign_in.token, &[LinkPurpose::SignIn])?;
         let linked = linked(&self.control("sign in by a link").await?, &token).await?;
-        if let Some(sealed) = &linked.factor {
+        if let Some(factor) = &linked.factor {
             // Before the link is followed: a wrong code must not use it up.
             let (code, device) = (sign_in.code.as_ref(), &sign_in.device);
-            self.demand_code(LimitedRoute::MFA, linked.user, sealed, code, device).await?;
+            self.demand_code(LimitedRoute::MFA, linked.user, factor, code, device).await?;
         }
         self.follow_magic_link(&token, sign_in, by).await
     }
@@ -104,16 +103,16 @@ impl Identity {
 
 /// Finds whose link it is. The second factor of an account whose address nobody has proved is not
 /// told: it is of whoever made the account, maybe with an address that is not theirs.
-async fn linked(connection: &SystemConnection, token: &LinkToken) -> Result<Linked, IdentityError> {
+pub(crate) async fn linked(connection: &SystemConnection, token: &LinkToken) -> Result<Linked, IdentityError> {
     const FIND: &str = "
-        select u.id, f.sealed_secret
+        select u.id, f.holder is not null, f.sealed_secret
         from control.mail_links l join control.users u on u.id = l.user_id and u.active
         left join control.second_factors f
           on f.holder = u.id and f.confirmed_at is not null and u.email_verified_at is not null
         where l.token_hash = $1 and l.purpose = $2 and l.expires_at > now()";
     let row = connection.query_opt(FIND, params![token.hash(), token.purpose.as_str()]).await?;
     let row = row.ok_or(IdentityError::InvalidLink)?;
-    Ok(Linked { user: UserId::from_uuid(row.get(0)), factor: row.get(1) })
+    Ok(Linked { user: UserId::from_uuid(row.get(0)), factor: Factor::of_columns(&row, 1) })
 }
 
 /// Proves the address if it was not, and ends what could open the account before. Gives the sessions

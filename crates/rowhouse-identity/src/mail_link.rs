@@ -173,6 +173,11 @@ impl Identity {
         }
     }
 
+    /// A page of the service.
+    pub(crate) fn page_of(&self, page: &str) -> Link {
+        Link::new(format!("{}/{page}", self.settings.issuer.trim_end_matches('/')))
+    }
+
     /// A page of the service, with a secret.
     pub(crate) fn page(&self, page: &str, token: &str) -> Link {
         Link::new(format!("{}/{page}/{token}", self.settings.issuer.trim_end_matches('/')))
@@ -183,12 +188,16 @@ fn log_unwritten(mail: &Mail, error: &MailError) {
     tracing::error!(%error, kind = mail.message.kind().as_str(), to = mail.to.masked(), "write a mail");
 }
 
-/// Whether a link can still be followed. Whoever then follows it may still be too late.
-pub(crate) async fn link_is_open(connection: &SystemConnection, token: &LinkToken) -> Result<bool, IdentityError> {
+/// Whose a link is that can still be followed. Whoever then follows it may still be too late.
+pub(crate) async fn link_owner(
+    connection: &SystemConnection,
+    token: &LinkToken,
+) -> Result<Option<UserId>, IdentityError> {
     const OPEN: &str = "
-        select 1 from control.mail_links l join control.users u on u.id = l.user_id and u.active
+        select u.id from control.mail_links l join control.users u on u.id = l.user_id and u.active
         where l.token_hash = $1 and l.purpose = $2 and l.expires_at > now()";
-    Ok(connection.query_opt(OPEN, params![token.hash(), token.purpose.as_str()]).await?.is_some())
+    let row = connection.query_opt(OPEN, params![token.hash(), token.purpose.as_str()]).await?;
+    Ok(row.map(|row| UserId::from_uuid(row.get(0))))
 }
 
 /// Follows a link, which uses it up, in the caller's transaction.

@@ -63,6 +63,8 @@ pub struct MfaPolicy {
     pub demanded_of: DemandedOf,
     /// Days from when it is demanded of somebody until they cannot do without.
     pub grace_days: i32,
+    /// Whether a device on which it was shown may stand for it later.
+    pub trusted_devices: bool,
 }
 
 /// What of a policy is to change.
@@ -72,11 +74,13 @@ pub struct MfaPolicyPatch {
     pub demanded_of: Option<DemandedOf>,
     /// From 0 to [`GRACE_DAYS_MAX`].
     pub grace_days: Option<i32>,
+    /// Whether a device on which it was shown may stand for it later.
+    pub trusted_devices: Option<bool>,
 }
 
 impl Default for MfaPolicy {
     fn default() -> Self {
-        Self { demanded_of: DemandedOf::Managers, grace_days: GRACE_DAYS }
+        Self { demanded_of: DemandedOf::Managers, grace_days: GRACE_DAYS, trusted_devices: true }
     }
 }
 
@@ -88,7 +92,13 @@ impl MfaPolicy {
         Self {
             demanded_of: DemandedOf::named(word).unwrap_or(DemandedOf::Everybody),
             grace_days: grace_days.unwrap_or(0),
+            trusted_devices: true,
         }
+    }
+
+    /// As it stands in a line of its own.
+    fn from_row(row: &Row) -> Self {
+        Self { trusted_devices: row.get(2), ..Self::from_columns(row.get(0), row.get(1)) }
     }
 }
 
@@ -106,9 +116,10 @@ impl Identity {
 
     /// Of whom a tenant demands a second factor.
     pub async fn mfa_policy(&self, tenant: TenantId) -> Result<MfaPolicy, IdentityError> {
-        const GET: &str = "select demanded_of, grace_days from control.mfa_policies where tenant_id = $1";
+        const GET: &str =
+            "select demanded_of, grace_days, trusted_devices from control.mfa_policies where tenant_id = $1";
         let row = self.control("look at a policy").await?.query_opt(GET, params![tenant]).await?;
-        Ok(row.map_or(MfaPolicy::default(), |row| MfaPolicy::from_columns(row.get(0), row.get(1))))
+        Ok(row.map_or(MfaPolicy::default(), |row| MfaPolicy::from_row(&row)))
     }
 
     /// Changes what of a tenant's policy is named; the grace begins anew if others are asked than
@@ -120,20 +131,22 @@ impl Identity {
         by: &Actor,
     ) -> Result<MfaPolicy, IdentityError> {
         const PUT: &str = "
-            insert into control.mfa_policies as p (tenant_id, demanded_of, grace_days)
-            values ($1, coalesce($2::text, $4::text), coalesce($3::int4, $5::int4))
+            insert into control.mfa_policies as p (tenant_id, demanded_of, grace_days, trusted_devices)
+            values ($1, coalesce($2::text, $4::text), coalesce($3::int4, $5::int4), coalesce($6::bool, true))
             on conflict (tenant_id) do update
             set demanded_of = coalesce($2::text, p.demanded_of), grace_days = coalesce($3::int4, p.grace_days),
+                trusted_devices = coalesce($6::bool, p.trusted_devices),
                 changed_at = case when $2::text is distinct from p.demanded_of and $2::text is not null
                                   then now() else p.changed_at end
-            returning demanded_of, grace_days";
+            returning demanded_of, grace_days, trusted_devices";
         let default = MfaPolicy::default();
         let demanded_of = patch.demanded_of.map(DemandedOf::as_str);
-        let values = params![tenant, demanded_of, patch.grace_days, default.demanded_of.as_str(), default.grace_days];
+        let (word, days) = (default.demanded_of.as_str(), default.grace_days);
+        let values = params![tenant, demanded_of, patch.grace_days, word, days, patch.trusted_devices];
         let mut connection = self.control("change a policy").await?;
         connection.begin().await?;
         let row = connection.query_opt(PUT, values).await?;
-        let policy = row.map_or(default, |row| MfaPolicy::from_columns(row.get(0), row.get(1)));
+        let policy = row.map_or(default, |row| MfaPolicy::from_row(&row));
         by.did("change_mfa_policy").on("tenant", tenant).on_tenant(tenant).write(&connection).await?;
         connection.commit().await?;
         self.caches.memberships.forget_all();

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::limit::{LimitedRoute, Target};
-use crate::password::{hash_password, verify_password};
-use crate::session::{Account, Device};
+use crate::limit::{Attempt, LimitedRoute, Target};
+use crate::password_again::Hashed;
+use crate::session::{Account, Device, Shown};
 
 /// Seconds an operator's token, and with it the session, is good for.
 const TOKEN_SECONDS: i64 = 60 * 60;
@@ -111,7 +111,7 @@ impl Identity {
     /// [`IdentityError::EmailTaken`] if there is one with this address.
     pub async fn create_operator(&self, email: &EmailAddress, password: SecretString) -> Result<UserId, IdentityError> {
         const INSERT: &str = "insert into control.operators (id, email, password_hash) values ($1, $2, $3)";
-        let hash = hash_password(password).await?;
+        let hash = self.passwords.hash_new(password, vec![email.as_str().to_owned()]).await?;
         let id = UserId::generate();
         let mut connection = self.control("make an operator").await?;
         connection.begin().await?;
@@ -155,11 +155,6 @@ impl Identity {
         code: Option<&SecretString>,
         device: Device,
     ) -> Result<OperatorTokens, IdentityError> {
-        const FIND: &str = "
-            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
-            select attempt.wait_seconds, o.id, o.password_hash, f.sealed_secret
-            from attempt left join control.operators o on o.email = $1 and o.active
-            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null";
         const INSERT: &str = "
             with operator as (select id from control.operators where id = $2 and active for share)
             insert into control.operator_sessions (id, operator_id, ip, user_agent, expires_at, mfa_at)
@@ -167,15 +162,9 @@ impl Identity {
                    case when $6 then now() end
             from operator returning 1";
         let attempt = self.attempt_at(LimitedRoute::OPERATOR_SIGN_IN, email.as_str(), &device);
-        let Account { id, hash, factor } = self.find_account(FIND, email, &attempt).await?;
-        let fits = verify_password(password.clone(), hash).await?;
-        let Some(id) = id.filter(|_| fits) else {
-            self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, &device);
-            self.attempt_failed(&attempt, Target::Address(email, id), &device).await?;
-            return Err(IdentityError::WrongCredentials);
-        };
-        if let Some(sealed) = &factor {
-            self.demand_code(LimitedRoute::OPERATOR_MFA, id, sealed, code, &device).await?;
+        let Shown { user: id, hash, factor } = self.check_operator(email, password, &attempt, &device).await?;
+        if let Some(factor) = &factor {
+            self.demand_code(LimitedRoute::OPERATOR_MFA, id, factor, code, &device).await?;
         }
         let session = SessionId::generate();
         let ip = device.ip.map(|ip| ip.to_string());
@@ -184,10 +173,38 @@ impl Identity {
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
         Self::attempt_succeeded(&connection, &attempt).await?;
         drop(connection);
+        self.hash_again(Hashed::Operator(id), password.clone(), hash.as_deref()).await;
         self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
         let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
         let mfa_missing = factor.is_none() && self.settings.mfa_demanded;
         Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS, mfa_missing })
+    }
+
+    /// Whose address and password these are, of operators.
+    ///
+    /// # Errors
+    /// [`IdentityError::WrongCredentials`], whatever is wrong, after the same time;
+    /// [`IdentityError::TooManyAttempts`].
+    pub(crate) async fn check_operator(
+        &self,
+        email: &EmailAddress,
+        password: &SecretString,
+        attempt: &Attempt,
+        device: &Device,
+    ) -> Result<Shown, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, o.id, o.password_hash, f.holder is not null, f.sealed_secret
+            from attempt left join control.operators o on o.email = $1 and o.active
+            left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null";
+        let Account { id, hash, factor } = self.find_account(FIND, email, attempt).await?;
+        let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
+        let Some(id) = id.filter(|_| fits) else {
+            self.record(SecurityEventKind::OperatorSignInFailed, id, None, None, device);
+            self.attempt_failed(attempt, Target::Address(email, id), device).await?;
+            return Err(IdentityError::WrongCredentials);
+        };
+        Ok(Shown { user: id, hash, factor })
     }
 
     /// Verifies an operator's token, that its session is alive and that the operator is active.

@@ -11,7 +11,7 @@ use crate::keys::Claims;
 use crate::limit::{LimitedRoute, Target};
 use crate::link_token::LinkPurpose;
 use crate::mail_link::links_forget;
-use crate::password::{hash_password, verify_password};
+use crate::own_words::own_words;
 use crate::session::{Device, sessions_end};
 
 impl Identity {
@@ -32,7 +32,8 @@ impl Identity {
         const PUT: &str = "
             update control.users set password_hash = $3 where id = $1 and password_hash = $2 and active returning 1";
         let old = self.check_password_again(claims.user, current, &device).await?;
-        let hash = hash_password(new).await?;
+        let words = own_words(&self.control("change a password").await?, claims.user).await?;
+        let hash = self.passwords.hash_new(new, words).await?;
         let mut connection = self.control("change a password").await?;
         connection.begin().await?;
         if connection.query_opt(PUT, params![claims.user, old, hash]).await?.is_none() {
@@ -64,7 +65,7 @@ impl Identity {
             self.count(&connection, &attempt).await?;
             connection.query_opt(FIND, params![user]).await?.and_then(|row| row.get(0))
         };
-        let fits = verify_password(password, hash.clone()).await?;
+        let fits = self.passwords.verify(password, hash.clone()).await?;
         let Some(hash) = hash.filter(|_| fits) else {
             self.record(SecurityEventKind::PasswordCheckFailed, Some(user), None, None, device);
             self.attempt_failed(&attempt, Target::Holder(user), device).await?;

@@ -9,8 +9,9 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::LimitedRoute;
 use crate::link_token::{LinkPurpose, LinkToken};
-use crate::mail_link::{link_follow, link_is_open, links_forget};
-use crate::password::{check_password, hash_password};
+use crate::mail_link::{link_follow, link_owner, links_forget};
+use crate::own_words::own_words;
+use crate::password::check_password_length;
 use crate::second_factor;
 use crate::session::{Device, sessions_end};
 
@@ -39,7 +40,7 @@ impl Identity {
         by: &Actor,
         device: Device,
     ) -> Result<(), IdentityError> {
-        check_password(password.expose_secret())?;
+        check_password_length(password.expose_secret())?;
         self.count_attempt(LimitedRoute::RESET_PASSWORD, None, &device).await?;
         let outcome = self.reset_by_link(token, password, by, &device).await;
         match &outcome {
@@ -59,10 +60,12 @@ impl Identity {
     ) -> Result<UserId, IdentityError> {
         let token = self.read_link(token, &[LinkPurpose::ResetPassword])?;
         // What costs a core's time is not done for a link that was used before.
-        if !link_is_open(&self.control("choose a new password").await?, &token).await? {
-            return Err(IdentityError::InvalidLink);
-        }
-        let hash = hash_password(password).await?;
+        let words = {
+            let connection = self.control("choose a new password").await?;
+            let owner = link_owner(&connection, &token).await?.ok_or(IdentityError::InvalidLink)?;
+            own_words(&connection, owner).await?
+        };
+        let hash = self.passwords.hash_new(password, words).await?;
         let mut connection = self.control("choose a new password").await?;
         connection.begin().await?;
         let Reset { user, email, ended } = put_password(&connection, &token, &hash).await?;

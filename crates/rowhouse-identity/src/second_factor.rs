@@ -1,4 +1,5 @@
-//! The second factor of people and operators: an authenticator app's codes, and recovery codes.
+//! The second factor of people and operators: an authenticator app's codes, recovery codes, and proofs
+//! of passkeys, which stand wherever a code does.
 //!
 //! Must never accept a code twice, and never show a secret or a recovery code again. Whoever
 //! changes something has to give a code, so that a stolen session cannot take the factor away.
@@ -7,18 +8,20 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
-use rowhouse_postgres::{SystemConnection, params};
+use rowhouse_postgres::{Row, SystemConnection, params};
 use rowhouse_types::{EmailAddress, MasterKey, SessionId, Signer, UserId};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::ceremony::is_proof;
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::limit::{Attempt, LimitedRoute, Target};
 use crate::recovery_code;
 use crate::session::Device;
 use crate::totp::{DIGITS, TotpSecret};
+use crate::trusted_device::devices_forget;
 
 /// What secrets are sealed, and recovery codes hashed with.
 pub(crate) struct FactorKeys {
@@ -33,11 +36,21 @@ impl FactorKeys {
     }
 
     fn seal(&self, holder: UserId, secret: &TotpSecret) -> Vec<u8> {
-        self.master.seal(&place(holder), &secret.to_text())
+        self.seal_at(&place(holder), &secret.to_text())
+    }
+
+    /// Seals a secret for its place.
+    pub(crate) fn seal_at(&self, place: &str, secret: &SecretString) -> Vec<u8> {
+        self.master.seal(place, secret)
+    }
+
+    /// Opens what was sealed for the place.
+    pub(crate) fn open_at(&self, place: &str, sealed: &[u8]) -> Option<SecretString> {
+        self.master.open(place, sealed).ok()
     }
 
     fn open(&self, holder: UserId, sealed: &[u8]) -> Result<TotpSecret, IdentityError> {
-        let opened = self.master.open(&place(holder), sealed).ok();
+        let opened = self.open_at(&place(holder), sealed);
         opened
             .and_then(|text| TotpSecret::from_text(&text))
             .ok_or(IdentityError::Keys("a second factor was sealed with another master key"))
@@ -66,14 +79,14 @@ impl Holder {
     }
 
     /// The kind, as the audit log names it.
-    const fn kind(self) -> &'static str {
+    pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::User(_) => "user",
             Self::Operator(..) => "operator",
         }
     }
 
-    const fn route(self) -> LimitedRoute {
+    pub(crate) const fn route(self) -> LimitedRoute {
         match self {
             Self::User(_) => LimitedRoute::MFA,
             Self::Operator(..) => LimitedRoute::OPERATOR_MFA,
@@ -99,6 +112,10 @@ pub struct FactorOut {
     pub enabled: bool,
     /// Since when.
     pub enabled_at: Option<DateTime<Utc>>,
+    /// Whether there is an authenticator app.
+    pub totp: bool,
+    /// How many passkeys there are.
+    pub passkeys: i64,
     /// Recovery codes that were not used yet.
     pub recovery_codes_left: i64,
 }
@@ -123,18 +140,60 @@ impl fmt::Debug for Enrolment {
 pub(crate) enum Shown {
     Totp,
     RecoveryCode,
+    Passkey,
+}
+
+/// A second factor that counts.
+pub(crate) struct Factor {
+    /// Of the authenticator app, if there is one.
+    sealed_secret: Option<Vec<u8>>,
+}
+
+impl Factor {
+    /// That of two columns: whether there is one, and the app's sealed secret.
+    pub(crate) fn of_columns(row: &Row, first: usize) -> Option<Self> {
+        let there_is_one: bool = row.get(first);
+        there_is_one.then(|| Self { sealed_secret: row.get(first + 1) })
+    }
+}
+
+/// By what somebody can show their second factor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FactorKinds {
+    /// Codes of an authenticator app.
+    pub totp: bool,
+    /// A passkey.
+    pub passkey: bool,
+    /// A recovery code.
+    pub recovery_code: bool,
+}
+
+/// Of which factor a code must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needed {
+    /// One that counts.
+    Any,
+    /// An authenticator app's that counts, or whatever stands for it.
+    App,
+    /// The app's that waits to be confirmed.
+    WaitingApp,
 }
 
 impl Identity {
     /// What is known of somebody's second factor.
     pub async fn second_factor(&self, holder: Holder) -> Result<FactorOut, IdentityError> {
         const GET: &str = "
-            select f.confirmed_at, (select count(*) from control.recovery_codes c where c.holder = f.holder)
+            select f.confirmed_at, (select count(*) from control.recovery_codes c where c.holder = f.holder),
+                   f.sealed_secret is not null, (select count(*) from control.passkeys p where p.holder = f.holder)
             from control.second_factors f where f.holder = $1 and f.confirmed_at is not null";
+        const NONE: FactorOut =
+            FactorOut { enabled: false, enabled_at: None, totp: false, passkeys: 0, recovery_codes_left: 0 };
         let row = self.control("look at a second factor").await?.query_opt(GET, params![holder.id()]).await?;
-        Ok(row.map_or(FactorOut { enabled: false, enabled_at: None, recovery_codes_left: 0 }, |row| FactorOut {
+        Ok(row.map_or(NONE, |row| FactorOut {
             enabled: true,
             enabled_at: row.get(0),
+            totp: row.get(2),
+            passkeys: row.get(3),
             recovery_codes_left: row.get(1),
         }))
     }
@@ -143,13 +202,13 @@ impl Identity {
     /// confirmed is replaced.
     ///
     /// # Errors
-    /// [`IdentityError::FactorExists`] if there is a confirmed one.
+    /// [`IdentityError::FactorExists`] if there is a confirmed app.
     pub async fn enrol_second_factor(&self, holder: Holder, email: &str) -> Result<Enrolment, IdentityError> {
         const ENROL: &str = "
-            insert into control.second_factors as f (holder, user_id, operator_id, sealed_secret)
+            insert into control.second_factors as f (holder, user_id, operator_id, pending_secret)
             values ($1::uuid, case when $2 = 'user' then $1::uuid end, case when $2 = 'operator' then $1::uuid end, $3)
-            on conflict (holder) do update set sealed_secret = excluded.sealed_secret, last_step = 0, created_at = now()
-            where f.confirmed_at is null
+            on conflict (holder) do update set pending_secret = excluded.pending_secret, last_step = 0, created_at = now()
+            where f.sealed_secret is null
             returning 1";
         let secret = TotpSecret::generate();
         let sealed = self.factor_keys.seal(holder.id(), &secret);
@@ -161,21 +220,38 @@ impl Identity {
         Ok(Enrolment { secret, otpauth_uri })
     }
 
-    /// The first code of a new secret: from now on signing in takes one. Gives the recovery codes.
+    /// The first code of a new secret: from now on signing in takes one. Gives recovery codes, unless
+    /// there are some from before. Who has passkeys already shows one, or a recovery code, as well: a
+    /// session from before them must not add an app.
     ///
     /// # Errors
     /// [`IdentityError::WrongCode`], also if nothing waits to be confirmed;
-    /// [`IdentityError::TooManyAttempts`].
+    /// [`IdentityError::MfaRequired`] if `shown` is missing; [`IdentityError::TooManyAttempts`].
     pub async fn confirm_second_factor(
         &self,
         change: &FactorChange,
         code: &SecretString,
+        shown: Option<&SecretString>,
     ) -> Result<Vec<SecretString>, IdentityError> {
+        const HAS: &str = "select 1 from control.second_factors where holder = $1 and confirmed_at is not null";
         const CONFIRM: &str = "
-            update control.second_factors set confirmed_at = now() where holder = $1 and confirmed_at is null returning 1";
+            update control.second_factors
+            set sealed_secret = pending_secret, pending_secret = null, confirmed_at = coalesce(confirmed_at, now())
+            where holder = $1 and pending_secret is not null returning 1";
         const SHOW: &str = "update control.operator_sessions set mfa_at = now() where id = $1";
         let holder = change.holder.id();
-        let (mut connection, attempt) = self.begin_change(change, code, false).await?;
+        let (mut connection, attempt) = self.begin_change(change, code, Needed::WaitingApp).await?;
+        if connection.query_opt(HAS, params![holder]).await?.is_some() {
+            let Some(shown) = shown else {
+                connection.rollback().await?;
+                return Err(self.factor_required(holder).await?);
+            };
+            if self.use_code(&connection, holder, None, shown).await?.is_none() {
+                connection.rollback().await?;
+                drop(connection);
+                return Err(self.wrong_code(&attempt, holder, &change.device).await?);
+            }
+        }
         if connection.query_opt(CONFIRM, params![holder]).await?.is_none() {
             connection.rollback().await?;
             return Err(IdentityError::WrongCode);
@@ -183,7 +259,7 @@ impl Identity {
         if let Holder::Operator(_, session) = change.holder {
             connection.query(SHOW, params![session]).await?;
         }
-        let codes = self.replace_recovery_codes(&connection, holder).await?;
+        let codes = self.first_recovery_codes(&connection, holder).await?;
         self.end_change(connection, &attempt, change, "enable_mfa", SecurityEventKind::MfaEnabled).await?;
         Ok(codes)
     }
@@ -198,20 +274,24 @@ impl Identity {
         change: &FactorChange,
         code: &SecretString,
     ) -> Result<Vec<SecretString>, IdentityError> {
-        let (connection, attempt) = self.begin_change(change, code, true).await?;
+        let (connection, attempt) = self.begin_change(change, code, Needed::Any).await?;
         let codes = self.replace_recovery_codes(&connection, change.holder.id()).await?;
         let kind = SecurityEventKind::RecoveryCodesRenewed;
         self.end_change(connection, &attempt, change, "renew_recovery_codes", kind).await?;
         Ok(codes)
     }
 
-    /// Takes the second factor away, with its recovery codes.
+    /// Takes the authenticator app away, and the recovery codes if there is no passkey either.
     ///
     /// # Errors
     /// [`IdentityError::WrongCode`], also if there is none; [`IdentityError::TooManyAttempts`].
     pub async fn disable_second_factor(&self, change: &FactorChange, code: &SecretString) -> Result<(), IdentityError> {
-        let (connection, attempt) = self.begin_change(change, code, true).await?;
-        remove(&connection, change.holder.id()).await?;
+        const TAKE: &str = "
+            update control.second_factors set sealed_secret = null, pending_secret = null, last_step = 0
+            where holder = $1";
+        let (connection, attempt) = self.begin_change(change, code, Needed::App).await?;
+        connection.query(TAKE, params![change.holder.id()]).await?;
+        remove_if_empty(&connection, change.holder.id()).await?;
         self.end_change(connection, &attempt, change, "disable_mfa", SecurityEventKind::MfaDisabled).await
     }
 
@@ -247,7 +327,7 @@ impl Identity {
         &self,
         connection: &SystemConnection,
         holder: UserId,
-        sealed: &[u8],
+        sealed: Option<&[u8]>,
         code: &SecretString,
     ) -> Result<Option<Shown>, IdentityError> {
         // One statement each: whoever is second with the same code finds it used.
@@ -255,9 +335,13 @@ impl Identity {
             update control.second_factors set last_step = $2 where holder = $1 and last_step < $2 returning 1";
         const USE_RECOVERY: &str = "
             delete from control.recovery_codes where holder = $1 and code_hash = $2 returning 1";
+        if is_proof(code.expose_secret()) {
+            return Ok(self.use_proof(connection, holder, code).await?.then_some(Shown::Passkey));
+        }
         let plain: String = code.expose_secret().chars().filter(|letter| !letter.is_whitespace()).collect();
         if plain.len() == DIGITS && plain.bytes().all(|digit| digit.is_ascii_digit()) {
             let now = u64::try_from(Utc::now().timestamp()).unwrap_or(0);
+            let Some(sealed) = sealed else { return Ok(None) };
             let Some(step) = self.factor_keys.open(holder, sealed)?.step_of(&plain, now) else { return Ok(None) };
             let used = connection.query_opt(USE_STEP, params![holder, step]).await?;
             return Ok(used.map(|_| Shown::Totp));
@@ -276,29 +360,44 @@ impl Identity {
         &self,
         route: LimitedRoute,
         holder: UserId,
-        sealed: &[u8],
+        factor: &Factor,
         code: Option<&SecretString>,
         device: &Device,
     ) -> Result<(), IdentityError> {
-        let code = code.ok_or(IdentityError::MfaRequired)?;
+        let Some(code) = code else { return Err(self.factor_required(holder).await?) };
         let attempt = self.attempt_by(route, &holder.to_string(), device);
         let shown = {
             let connection = self.control("check a second factor").await?;
             self.count(&connection, &attempt).await?;
-            let shown = self.use_code(&connection, holder, sealed, code).await?;
+            let shown = self.use_code(&connection, holder, factor.sealed_secret.as_deref(), code).await?;
             if shown.is_some() {
                 Self::attempt_succeeded(&connection, &attempt).await?;
             }
             shown
         };
         match shown {
-            Some(Shown::Totp) => Ok(()),
+            Some(Shown::Totp | Shown::Passkey) => Ok(()),
             Some(Shown::RecoveryCode) => {
                 self.record_factor(SecurityEventKind::RecoveryCodeUsed, holder, json!({}), device);
                 Ok(())
             }
             None => Err(self.wrong_code(&attempt, holder, device).await?),
         }
+    }
+
+    /// That a second factor is needed, with what the holder has.
+    async fn factor_required(&self, holder: UserId) -> Result<IdentityError, IdentityError> {
+        const KINDS: &str = "
+            select f.sealed_secret is not null, exists (select 1 from control.passkeys p where p.holder = f.holder),
+                   exists (select 1 from control.recovery_codes c where c.holder = f.holder)
+            from control.second_factors f where f.holder = $1";
+        let row = self.control("look at a second factor").await?.query_opt(KINDS, params![holder]).await?;
+        let kinds = row.map_or(FactorKinds::default(), |row| FactorKinds {
+            totp: row.get(0),
+            passkey: row.get(1),
+            recovery_code: row.get(2),
+        });
+        Ok(IdentityError::MfaRequired(kinds))
     }
 
     async fn wrong_code(
@@ -312,33 +411,40 @@ impl Identity {
         Ok(IdentityError::WrongCode)
     }
 
-    /// Counts the attempt and begins a transaction in which the code is used up. `confirmed` tells
-    /// which factor it must be of: one that counts, or one that waits, for an hour at most.
-    async fn begin_change(
+    /// Counts the attempt and begins a transaction in which the code is used up, and the factor is
+    /// locked. A secret waits for an hour at most.
+    pub(crate) async fn begin_change(
         &self,
         change: &FactorChange,
         code: &SecretString,
-        confirmed: bool,
+        needed: Needed,
     ) -> Result<(SystemConnection, Attempt), IdentityError> {
         const FIND: &str = "
-            select sealed_secret from control.second_factors
-            where holder = $1 and (confirmed_at is not null) = $2
-              and ($2 or created_at > now() - interval '1 hour')
+            select case when $2 then pending_secret else sealed_secret end from control.second_factors
+            where holder = $1
+              and case when $2 then pending_secret is not null and created_at > now() - interval '1 hour'
+                       else confirmed_at is not null and (sealed_secret is not null or not $3) end
             for update";
         let holder = change.holder.id();
         let attempt = self.attempt_by(change.holder.route(), &holder.to_string(), &change.device);
         let mut connection = self.control("change a second factor").await?;
         self.count(&connection, &attempt).await?;
         connection.begin().await?;
-        let shown = match connection.query_opt(FIND, params![holder, confirmed]).await? {
-            Some(row) => self.use_code(&connection, holder, &row.get::<_, Vec<u8>>(0), code).await?,
+        let is_waiting = needed == Needed::WaitingApp;
+        let values = params![holder, is_waiting, needed == Needed::App];
+        let shown = match connection.query_opt(FIND, values).await? {
+            Some(row) => {
+                let sealed: Option<Vec<u8>> = row.get(0);
+                self.use_code(&connection, holder, sealed.as_deref(), code).await?
+            }
             None => None,
         };
-        match shown {
+        // Only a code of its own shows that a new app works.
+        match shown.filter(|shown| !is_waiting || *shown == Shown::Totp) {
             Some(Shown::RecoveryCode) => {
                 self.record_factor(SecurityEventKind::RecoveryCodeUsed, holder, json!({}), &change.device);
             }
-            Some(Shown::Totp) => {}
+            Some(Shown::Totp | Shown::Passkey) => {}
             None => {
                 connection.rollback().await?;
                 drop(connection);
@@ -348,7 +454,7 @@ impl Identity {
         Ok((connection, attempt))
     }
 
-    async fn end_change(
+    pub(crate) async fn end_change(
         &self,
         mut connection: SystemConnection,
         attempt: &Attempt,
@@ -358,12 +464,29 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         let holder = change.holder;
         Self::attempt_succeeded(&connection, attempt).await?;
+        if let Holder::User(user) = holder {
+            devices_forget(&connection, user).await?;
+        }
         change.actor.did(action).on(holder.kind(), holder.id()).write(&connection).await?;
         connection.commit().await?;
+        self.nudge_mails();
         // Policies of tenants ask for it.
         self.caches.memberships.forget_all();
         self.record_factor(kind, holder.id(), json!({ "holder": holder.kind() }), &change.device);
         Ok(())
+    }
+
+    /// Recovery codes for somebody who has none left; none for others.
+    pub(crate) async fn first_recovery_codes(
+        &self,
+        connection: &SystemConnection,
+        holder: UserId,
+    ) -> Result<Vec<SecretString>, IdentityError> {
+        const LEFT: &str = "select 1 from control.recovery_codes where holder = $1 limit 1";
+        match connection.query_opt(LEFT, params![holder]).await? {
+            Some(_) => Ok(Vec::new()),
+            None => self.replace_recovery_codes(connection, holder).await,
+        }
     }
 
     async fn replace_recovery_codes(
@@ -385,7 +508,13 @@ impl Identity {
         Ok(codes)
     }
 
-    fn record_factor(&self, kind: SecurityEventKind, holder: UserId, details: serde_json::Value, device: &Device) {
+    pub(crate) fn record_factor(
+        &self,
+        kind: SecurityEventKind,
+        holder: UserId,
+        details: serde_json::Value,
+        device: &Device,
+    ) {
         self.audit.record(SecurityEvent {
             kind,
             user: Some(holder),
@@ -397,7 +526,19 @@ impl Identity {
     }
 }
 
-/// Removes a factor with its codes; an operator's sessions have shown none any more.
+/// Removes a factor that is none any more: without an app and without a passkey.
+pub(crate) async fn remove_if_empty(connection: &SystemConnection, holder: UserId) -> Result<(), IdentityError> {
+    const IS_EMPTY: &str = "
+        select 1 from control.second_factors f
+        where f.holder = $1 and f.sealed_secret is null
+          and not exists (select 1 from control.passkeys p where p.holder = f.holder)";
+    if connection.query_opt(IS_EMPTY, params![holder]).await?.is_some() {
+        remove(connection, holder).await?;
+    }
+    Ok(())
+}
+
+/// Removes a factor with its codes and passkeys; an operator's sessions have shown none any more.
 pub(crate) async fn remove(connection: &SystemConnection, holder: UserId) -> Result<bool, IdentityError> {
     const REMOVE: &str = "
         with sessions as (update control.operator_sessions set mfa_at = null where operator_id = $1)

@@ -14,8 +14,10 @@ use crate::identity::Identity;
 use crate::keys::{Claims, Org};
 use crate::limit::{Attempt, LimitedRoute, Target, admit};
 use crate::member::MembershipOut;
-use crate::password::verify_password;
+use crate::password_again::Hashed;
 use crate::refresh_token::RefreshToken;
+use crate::second_factor::Factor;
+use crate::trusted_device::{DeviceTrust, devices_forget};
 use crate::user::{UserOut, user_get};
 
 /// The device a session is on.
@@ -38,6 +40,8 @@ pub struct SignIn {
     pub code: Option<SecretString>,
     /// Id or slug of the tenant to work in; the only one, or the one used last, if absent.
     pub tenant: Option<String>,
+    /// What is said of the device, for accounts that have a second factor.
+    pub trust: DeviceTrust,
     /// Where from.
     pub device: Device,
 }
@@ -52,6 +56,8 @@ pub struct Tokens {
     pub expires_in: i64,
     /// The person's address.
     pub email: String,
+    /// What stands for the second factor on this device from now on, if that was asked for and may be.
+    pub device_token: Option<SecretString>,
 }
 
 /// Without the secrets: debug output ends up in logs.
@@ -88,6 +94,7 @@ pub(crate) struct Opening<'a> {
 
 /// A session that was opened.
 pub(crate) struct Opened {
+    pub(crate) session: SessionId,
     pub(crate) tokens: Tokens,
     pub(crate) tenant: Option<TenantId>,
 }
@@ -97,8 +104,15 @@ pub(crate) struct Account {
     pub(crate) id: Option<UserId>,
     /// The password's.
     pub(crate) hash: Option<String>,
-    /// The second factor's sealed secret.
-    pub(crate) factor: Option<Vec<u8>>,
+    pub(crate) factor: Option<Factor>,
+}
+
+/// Somebody who has shown their password.
+pub(crate) struct Shown {
+    pub(crate) user: UserId,
+    /// The password's.
+    pub(crate) hash: Option<String>,
+    pub(crate) factor: Option<Factor>,
 }
 
 impl Account {
@@ -106,7 +120,7 @@ impl Account {
     pub(crate) fn admitted(row: &Row) -> Result<Self, IdentityError> {
         admit(row.get(0))?;
         let id = row.get::<_, Option<uuid::Uuid>>(1).map(UserId::from_uuid);
-        Ok(Self { id, hash: row.get(2), factor: row.get(3) })
+        Ok(Self { id, hash: row.get(2), factor: Factor::of_columns(row, 3) })
     }
 }
 
@@ -119,23 +133,17 @@ impl Identity {
     /// [`IdentityError::MfaRequired`] and [`IdentityError::WrongCode`] only to who has given the
     /// right password; [`IdentityError::TooManyAttempts`].
     pub async fn sign_in(&self, sign_in: SignIn) -> Result<Tokens, IdentityError> {
-        const FIND: &str = "
-            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
-            select attempt.wait_seconds, u.id, u.password_hash, f.sealed_secret
-            from attempt left join control.users u on u.email = $1 and u.active
-            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null";
-        let SignIn { email, password, code, tenant, device } = sign_in;
+        // Of what a trusted device has helped to open nobody has shown a second factor lately.
+        const NOT_PROVED: &str = "update control.sessions set proved_at = to_timestamp(0) where id = $1";
+        let SignIn { email, password, code, tenant, trust, device } = sign_in;
         let attempt = self.attempt_at(LimitedRoute::SIGN_IN, email.as_str(), &device);
-        let Account { id: user, hash, factor } = self.find_account(FIND, &email, &attempt).await?;
-        // No connection is held while the hash is computed.
-        let fits = verify_password(password, hash.clone()).await?;
-        let Some(user) = user.filter(|_| fits) else {
-            self.record(SecurityEventKind::SignInFailed, user, None, None, &device);
-            self.attempt_failed(&attempt, Target::Address(&email, user), &device).await?;
-            return Err(IdentityError::WrongCredentials);
-        };
-        if let Some(sealed) = factor {
-            self.demand_code(LimitedRoute::MFA, user, &sealed, code.as_ref(), &device).await?;
+        let Shown { user, hash, factor } = self.check_password(&email, &password, &attempt, &device).await?;
+        let mut stands_in = false;
+        if let Some(factor) = &factor {
+            stands_in = code.is_none() && self.is_trusted(user, trust.token.as_ref(), &device).await?;
+            if !stands_in {
+                self.demand_code(LimitedRoute::MFA, user, factor, code.as_ref(), &device).await?;
+            }
         }
         let opening = Opening {
             user,
@@ -145,7 +153,50 @@ impl Identity {
             attempt: &attempt,
             device: &device,
         };
-        self.open_session(&opening).await
+        let mut tokens = if stands_in {
+            let mut connection = self.control("open a session").await?;
+            connection.begin().await?;
+            let opened = self.open_session_on(&connection, &opening).await?;
+            connection.query(NOT_PROVED, params![opened.session]).await?;
+            connection.commit().await?;
+            self.record(SecurityEventKind::SignIn, Some(user), opened.tenant, None, &device);
+            opened.tokens
+        } else {
+            self.open_session(&opening).await?
+        };
+        if factor.is_some() && !stands_in && trust.wanted {
+            tokens.device_token = self.trust_device(user, &device).await?;
+        }
+        self.hash_again(Hashed::User(user), password, hash.as_deref()).await;
+        Ok(tokens)
+    }
+
+    /// Whose address and password these are.
+    ///
+    /// # Errors
+    /// [`IdentityError::WrongCredentials`], after the same time whatever is wrong;
+    /// [`IdentityError::TooManyAttempts`].
+    pub(crate) async fn check_password(
+        &self,
+        email: &EmailAddress,
+        password: &SecretString,
+        attempt: &Attempt,
+        device: &Device,
+    ) -> Result<Shown, IdentityError> {
+        const FIND: &str = "
+            with attempt as materialized (select control.attempt($2, $3, $4, $5, $6) as wait_seconds)
+            select attempt.wait_seconds, u.id, u.password_hash, f.holder is not null, f.sealed_secret
+            from attempt left join control.users u on u.email = $1 and u.active
+            left join control.second_factors f on f.holder = u.id and f.confirmed_at is not null";
+        let Account { id: user, hash, factor } = self.find_account(FIND, email, attempt).await?;
+        // No connection is held while the hash is computed.
+        let fits = self.passwords.verify(password.clone(), hash.clone()).await?;
+        let Some(user) = user.filter(|_| fits) else {
+            self.record(SecurityEventKind::SignInFailed, user, None, None, device);
+            self.attempt_failed(attempt, Target::Address(email, user), device).await?;
+            return Err(IdentityError::WrongCredentials);
+        };
+        Ok(Shown { user, hash, factor })
     }
 
     /// Counts the attempt, and finds the account with the address, as `sql` reads it.
@@ -227,7 +278,7 @@ impl Identity {
             password_hash
         ];
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
-        Ok(Opened { tokens: self.tokens_for(user, email, &refresh, org)?, tenant })
+        Ok(Opened { session: refresh.session, tokens: self.tokens_for(user, email, &refresh, org)?, tenant })
     }
 
     pub(crate) fn tokens_for(
@@ -240,7 +291,7 @@ impl Identity {
         let seconds = self.settings.access_token_seconds;
         let access_token = self.keys.sign_access(user, email, refresh.session, org, seconds)?;
         let refresh_token = refresh.expose().to_owned();
-        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned() })
+        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned(), device_token: None })
     }
 
     /// New tokens for another tenant of the caller, in the same session.
@@ -363,8 +414,9 @@ impl Identity {
     }
 }
 
-/// Ends all sessions of a person, but for the one that is to stay. Gives them: once the caller's
-/// transaction is committed they are to be forgotten ([`Identity::forget_sessions`]).
+/// Ends all sessions of a person, but for the one that is to stay, and trusts no device of theirs any
+/// more. Gives the sessions: once the caller's transaction is committed they are to be forgotten
+/// ([`Identity::forget_sessions`]).
 pub(crate) async fn sessions_end(
     connection: &SystemConnection,
     user: UserId,
@@ -374,6 +426,7 @@ pub(crate) async fn sessions_end(
         update control.sessions set revoked_at = now()
         where user_id = $1 and revoked_at is null and id is distinct from $2::uuid returning id";
     let rows = connection.query(END, params![user, stays]).await?;
+    devices_forget(connection, user).await?;
     Ok(rows.iter().map(|row| SessionId::from_uuid(row.get(0))).collect())
 }
 

@@ -14,6 +14,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::session::Device;
+use crate::trusted_device::devices_forget;
 
 /// A session as its person sees it.
 #[derive(Debug, Clone, Serialize)]
@@ -100,7 +101,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Ends all sessions of the caller but the one that asks. Gives how many were alive.
+    /// Ends all sessions of the caller but the one that asks, and trusts no device any more. Gives how
+    /// many sessions were alive.
     pub async fn revoke_other_sessions(
         &self,
         actor: &Actor,
@@ -113,7 +115,8 @@ impl Identity {
         let mut connection = self.control("revoke a person's other sessions").await?;
         connection.begin().await?;
         let rows = connection.query(REVOKE, params![claims.user, claims.session]).await?;
-        if rows.is_empty() {
+        let devices = devices_forget(&connection, claims.user).await?;
+        if rows.is_empty() && devices == 0 {
             connection.rollback().await?;
             return Ok(0);
         }

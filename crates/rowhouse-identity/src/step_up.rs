@@ -10,6 +10,7 @@ use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::keys::Claims;
 use crate::limit::LimitedRoute;
+use crate::second_factor::Factor;
 use crate::session::Device;
 
 /// What somebody who is signed in shows once more.
@@ -31,16 +32,15 @@ impl Identity {
     /// [`IdentityError::WrongPassword`] of all others; [`IdentityError::TooManyAttempts`].
     pub async fn step_up(&self, claims: &Claims, step_up: StepUp) -> Result<(), IdentityError> {
         const FIND: &str = "
-            select f.sealed_secret from control.second_factors f where f.holder = $1 and f.confirmed_at is not null";
+            select true, f.sealed_secret from control.second_factors f where f.holder = $1 and f.confirmed_at is not null";
         const PROVE: &str = "
             update control.sessions set proved_at = now()
             where id = $1 and revoked_at is null and expires_at > now() returning 1";
         let StepUp { password, code, device } = step_up;
         let factor = self.control("step up").await?.query_opt(FIND, params![claims.user]).await?;
-        match factor {
-            Some(row) => {
-                let sealed: Vec<u8> = row.get(0);
-                self.demand_code(LimitedRoute::MFA, claims.user, &sealed, code.as_ref(), &device).await?;
+        match factor.and_then(|row| Factor::of_columns(&row, 0)) {
+            Some(factor) => {
+                self.demand_code(LimitedRoute::MFA, claims.user, &factor, code.as_ref(), &device).await?;
             }
             None => {
                 let password = password.ok_or(IdentityError::WrongPassword)?;

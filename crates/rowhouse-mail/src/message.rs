@@ -104,6 +104,32 @@ pub enum Message {
         /// For how long.
         locked_for: Duration,
     },
+    /// The account has another passkey.
+    PasskeyAdded {
+        /// What its holder calls it.
+        passkey: String,
+        /// How it was done.
+        deed: Deed,
+    },
+    /// The account has a passkey less.
+    PasskeyRemoved {
+        /// What its holder called it.
+        passkey: String,
+        /// How it was done.
+        deed: Deed,
+    },
+    /// An operator has taken the second factor away.
+    SecondFactorReset {
+        /// How it was done.
+        deed: Deed,
+    },
+    /// A tenant will soon let its reader in with a second factor only.
+    MfaReminder {
+        /// To where one is set up.
+        link: Link,
+        /// How long they still get in without.
+        left: Duration,
+    },
 }
 
 /// What kind of message a mail is: the name of its templates, and all that is kept of it.
@@ -131,6 +157,14 @@ pub enum MailKind {
     AccountLocked,
     /// [`Message::SecondFactorLocked`]
     SecondFactorLocked,
+    /// [`Message::PasskeyAdded`]
+    PasskeyAdded,
+    /// [`Message::PasskeyRemoved`]
+    PasskeyRemoved,
+    /// [`Message::SecondFactorReset`]
+    SecondFactorReset,
+    /// [`Message::MfaReminder`]
+    MfaReminder,
 }
 
 impl MailKind {
@@ -147,6 +181,10 @@ impl MailKind {
         Self::RefreshTokenReused,
         Self::AccountLocked,
         Self::SecondFactorLocked,
+        Self::PasskeyAdded,
+        Self::PasskeyRemoved,
+        Self::SecondFactorReset,
+        Self::MfaReminder,
     ];
 
     /// Its stable name.
@@ -163,6 +201,10 @@ impl MailKind {
             Self::RefreshTokenReused => "refresh_token_reused",
             Self::AccountLocked => "account_locked",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::SecondFactorReset => "second_factor_reset",
+            Self::MfaReminder => "mfa_reminder",
         }
     }
 }
@@ -182,6 +224,10 @@ impl Message {
             Self::RefreshTokenReused { .. } => MailKind::RefreshTokenReused,
             Self::AccountLocked { .. } => MailKind::AccountLocked,
             Self::SecondFactorLocked { .. } => MailKind::SecondFactorLocked,
+            Self::PasskeyAdded { .. } => MailKind::PasskeyAdded,
+            Self::PasskeyRemoved { .. } => MailKind::PasskeyRemoved,
+            Self::SecondFactorReset { .. } => MailKind::SecondFactorReset,
+            Self::MfaReminder { .. } => MailKind::MfaReminder,
         }
     }
 
@@ -190,6 +236,7 @@ impl Message {
             Self::VerifyEmail { link, .. }
             | Self::ResetPassword { link, .. }
             | Self::MagicLink { link, .. }
+            | Self::MfaReminder { link, .. }
             | Self::Invitation { link, .. } => Some(link),
             Self::AccountLocked { link, .. } => link.as_ref(),
             Self::EmailChanged { .. }
@@ -197,6 +244,9 @@ impl Message {
             | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRemoved { .. }
+            | Self::SecondFactorReset { .. }
             | Self::SecondFactorLocked { .. } => None,
         }
     }
@@ -209,10 +259,14 @@ impl Message {
             | Self::NewSignIn { deed }
             | Self::RefreshTokenReused { deed }
             | Self::AccountLocked { deed, .. }
+            | Self::PasskeyAdded { deed, .. }
+            | Self::PasskeyRemoved { deed, .. }
+            | Self::SecondFactorReset { deed }
             | Self::SecondFactorLocked { deed, .. } => Some(deed),
             Self::VerifyEmail { .. }
             | Self::ResetPassword { .. }
             | Self::MagicLink { .. }
+            | Self::MfaReminder { .. }
             | Self::Invitation { .. } => None,
         }
     }
@@ -225,10 +279,14 @@ impl Message {
             | Self::MagicLink { valid_for, .. }
             | Self::Invitation { valid_for, .. } => Some(*valid_for),
             Self::AccountLocked { locked_for, .. } | Self::SecondFactorLocked { locked_for, .. } => Some(*locked_for),
+            Self::MfaReminder { left, .. } => Some(*left),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
             | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRemoved { .. }
+            | Self::SecondFactorReset { .. }
             | Self::RefreshTokenReused { .. } => None,
         }
     }
@@ -240,12 +298,16 @@ impl Message {
             | Self::ResetPassword { valid_for, .. }
             | Self::MagicLink { valid_for, .. }
             | Self::Invitation { valid_for, .. } => NEWS_LASTS.min(*valid_for),
+            Self::MfaReminder { left, .. } => NEWS_LASTS.min(*left),
             Self::EmailChanged { .. }
             | Self::PasswordChanged { .. }
             | Self::OwnershipTransferred { .. }
             | Self::NewSignIn { .. }
             | Self::RefreshTokenReused { .. }
             | Self::AccountLocked { .. }
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRemoved { .. }
+            | Self::SecondFactorReset { .. }
             | Self::SecondFactorLocked { .. } => NEWS_LASTS,
         }
     }

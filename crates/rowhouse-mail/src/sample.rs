@@ -42,6 +42,11 @@ pub fn samples() -> Vec<Mail> {
         Message::AccountLocked { deed: deed(None, None), locked_for: HOUR / 4, link: None },
         Message::AccountLocked { deed: full(), locked_for: HOUR / 4, link: Some(link()) },
         Message::SecondFactorLocked { deed: full(), locked_for: HOUR / 4 },
+        Message::PasskeyAdded { passkey: "Ann's laptop".into(), deed: deed(None, None) },
+        Message::PasskeyAdded { passkey: "Ann's laptop".into(), deed: full() },
+        Message::PasskeyRemoved { passkey: "Ann's laptop".into(), deed: full() },
+        Message::SecondFactorReset { deed: deed(None, None) },
+        Message::MfaReminder { link: link(), left: 3 * 24 * HOUR },
     ];
     messages.into_iter().map(sample).collect()
 }

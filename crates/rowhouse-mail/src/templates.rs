@@ -59,6 +59,14 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "en/account_locked.txt",
     "en/second_factor_locked.html",
     "en/second_factor_locked.txt",
+    "en/passkey_added.html",
+    "en/passkey_added.txt",
+    "en/passkey_removed.html",
+    "en/passkey_removed.txt",
+    "en/second_factor_reset.html",
+    "en/second_factor_reset.txt",
+    "en/mfa_reminder.html",
+    "en/mfa_reminder.txt",
 ];
 
 /// Templates that cannot be used.
@@ -254,6 +262,10 @@ fn values(mail: &Mail, voice: &Voice, language: &Language) -> Value {
         Message::EmailChanged { new_address, .. } => Some(new_address.masked()),
         _ => None,
     };
+    let passkey = match &mail.message {
+        Message::PasskeyAdded { passkey, .. } | Message::PasskeyRemoved { passkey, .. } => Some(line(passkey)),
+        _ => None,
+    };
     context! {
         language => language.as_str(),
         name => name.unwrap_or_else(|| service.clone()),
@@ -269,6 +281,7 @@ fn values(mail: &Mail, voice: &Voice, language: &Language) -> Value {
         new_address => new_address,
         former_owner => former_owner,
         owner => owner,
+        passkey => passkey,
     }
 }
 

@@ -26,6 +26,8 @@ fn all() -> Routes {
     routes::sessions::add(&mut list);
     routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
+    routes::passkeys::add(&mut list);
+    routes::devices::add(&mut list);
     routes::profile::add(&mut list);
     routes::clerk::add(&mut list);
     routes::tenants::add(&mut list);
@@ -36,6 +38,7 @@ fn all() -> Routes {
     routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
+    routes::users::add(&mut list);
     routes::records::add(&mut list);
     list
 }

@@ -49,7 +49,7 @@ impl Tenants {
                 None => {
                     let owner = ProvisionOwner::NewUser {
                         email: email.parse().map_err(ApiError::internal)?,
-                        password_hash: self.identity.hash_password(password).await?,
+                        password_hash: self.identity.hash_password(password, &[]).await?,
                         first_name: first_name.to_owned(),
                         last_name: last_name.to_owned(),
                         email_verified: true,

@@ -65,4 +65,8 @@ id_kinds! {
     InvitationId,
     /// A signing or API key.
     KeyId,
+    /// A passkey.
+    PasskeyId,
+    /// A device that stands for a second factor.
+    DeviceId,
 }

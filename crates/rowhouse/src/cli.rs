@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Operators: the people who run the service
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// People with an account
+    #[command(subcommand)]
+    User(UserCommand),
     /// Data for development
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -274,6 +277,16 @@ pub(crate) enum OperatorCommand {
     /// List operators
     List,
     /// Take an operator's second factor away and end their sessions: they have lost app and codes
+    ResetMfa {
+        /// E-mail address
+        email: String,
+    },
+}
+
+/// `rowhouse user …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Take a person's second factor away and end their sessions: they have lost all of it. They are told by mail
     ResetMfa {
         /// E-mail address
         email: String,

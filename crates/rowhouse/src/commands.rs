@@ -10,6 +10,7 @@ mod seed;
 mod serve;
 mod tenant;
 mod token;
+mod user;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -33,7 +34,12 @@ pub(crate) fn run(command: Command, settings: &Settings, output: Output) -> anyh
     runtime.block_on(async {
         let in_order = matches!(
             command,
-            Command::Serve | Command::Dev { .. } | Command::Db(_) | Command::Tenant(_) | Command::Seed(_)
+            Command::Serve
+                | Command::Dev { .. }
+                | Command::Db(_)
+                | Command::Tenant(_)
+                | Command::User(_)
+                | Command::Seed(_)
         );
         let settings = match command {
             Command::Serve | Command::Dev { .. } => settings.clone(),
@@ -78,6 +84,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> anyh
         Command::Migrate(command) => migrate::run(command, settings, output).await,
         Command::Mail(command) => mail::run(command, settings, output).await,
         Command::Operator(command) => operator::run(command, settings, output).await,
+        Command::User(command) => user::run(command, settings, output).await,
         Command::Seed(command) => seed::run(command, settings, output).await,
         Command::Token { tenant, member, minutes } => token::run(&tenant, member, minutes, settings, output).await,
         Command::Db(command) => db::run(command, settings, output).await,

@@ -113,12 +113,14 @@ impl Rowhouse {
             audit.clone(),
             IdentitySettings {
                 issuer: settings.public_url.clone(),
+                base_domain: settings.base_domain.clone(),
                 development: settings.development,
                 service_name: title,
                 mfa_demanded: !settings.development,
                 accounts_elsewhere: settings.clerk.is_some(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
+                password_score_min: settings.password_score_min,
                 ..IdentitySettings::default()
             },
         )

@@ -87,6 +87,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_AUTH_ATTEMPTS", global = true, value_name = "N", help_heading = "Settings")]
     pub(crate) auth_attempts: Option<String>,
 
+    /// How hard a new password must be to guess: 2, 3 or 4, as zxcvbn counts [default: 3]
+    #[arg(long, env = "ROWHOUSE_PASSWORD_SCORE", global = true, value_name = "N", help_heading = "Settings")]
+    pub(crate) password_score: Option<String>,
+
     /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.1 [default: none]
     #[arg(long, env = "ROWHOUSE_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", help_heading = "Settings")]
     pub(crate) trusted_proxies: Option<String>,
@@ -141,6 +145,7 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "request_timeout_ms",
     "body_bytes",
     "auth_attempts",
+    "password_score",
     "trusted_proxies",
     "pooler_url",
     "prepared_statements",
@@ -184,6 +189,7 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) auth_attempts: i32,
+    pub(crate) password_score_min: u8,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) pooler_url: Option<String>,
     pub(crate) prepared_statements: bool,
@@ -240,6 +246,11 @@ impl Judge {
                 default
             }
         }
+    }
+
+    /// How hard passwords must be to guess: less than 2 would take those that are tried first.
+    fn score(&mut self, text: Option<&str>) -> u8 {
+        u8::try_from(self.number("password-score", text, 3, 2, 4)).unwrap_or(3)
     }
 
     fn proxies(&mut self, text: Option<&str>) -> TrustedProxies {
@@ -320,6 +331,7 @@ impl SettingsArgs {
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
             development: false,
             auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
+            password_score_min: judge.score(self.password_score.as_deref()),
             trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),

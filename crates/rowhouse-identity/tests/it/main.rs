@@ -15,6 +15,7 @@ mod magic_link;
 mod member;
 mod member_change;
 mod mfa_policy;
+mod mfa_reminder;
 mod operator;
 mod password;
 mod profile;
@@ -25,11 +26,12 @@ mod second_factor;
 mod session;
 mod session_list;
 mod step_up;
+mod trusted_device;
 mod user;
 
 use rowhouse_audit::{Audit, EventFilter, RecordedEvent};
 use rowhouse_identity::{
-    Claims, Device, Identity, IdentityError, IdentitySettings, NewUser, OrganisationError, SignIn, Tokens,
+    Claims, Device, DeviceTrust, Identity, IdentityError, IdentitySettings, NewUser, OrganisationError, SignIn, Tokens,
     membership_create, user_create,
 };
 use rowhouse_mail::Mailer;
@@ -112,7 +114,7 @@ impl Ground {
     async fn person(&self, address: &str) -> UserId {
         // Hashed once for all tests: what a hash costs is meant to be felt.
         static HASH: OnceCell<String> = OnceCell::const_new();
-        let hash = HASH.get_or_init(async || self.identity.hash_password(PASSWORD).await.unwrap()).await;
+        let hash = HASH.get_or_init(async || self.identity.hash_password(PASSWORD, &[]).await.unwrap()).await;
         let new = NewUser { password_hash: Some(hash.clone()), ..new_user(address) };
         user_create(&self.control().await, &new).await.unwrap()
     }
@@ -163,7 +165,14 @@ fn new_user(address: &str) -> NewUser {
 }
 
 fn sign_in(address: &str) -> SignIn {
-    SignIn { email: email(address), password: PASSWORD.into(), code: None, tenant: None, device: device() }
+    SignIn {
+        email: email(address),
+        password: PASSWORD.into(),
+        code: None,
+        tenant: None,
+        trust: DeviceTrust::default(),
+        device: device(),
+    }
 }
 
 fn sign_in_to(address: &str, tenant: &str) -> SignIn {
@@ -195,7 +204,11 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::NotFound => "not found",
         IdentityError::TooManyAttempts { .. } => "too many attempts",
         IdentityError::TooManyRequests { .. } => "too many requests",
-        IdentityError::MfaRequired => "mfa required",
+        IdentityError::MfaRequired(_) => "mfa required",
+        IdentityError::InvalidPasskey => "invalid passkey",
+        IdentityError::NoPasskey => "no passkey",
+        IdentityError::TooManyPasskeys(_) => "too many passkeys",
+        IdentityError::NoRelyingParty => "no relying party",
         IdentityError::StepUpRequired => "step up required",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",

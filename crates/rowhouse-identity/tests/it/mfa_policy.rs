@@ -23,13 +23,17 @@ impl Ground {
         Some((seconds + DAY / 2).div_euclid(DAY))
     }
 
-    async fn demand(&self, tenant: TenantId, demanded_of: DemandedOf, grace_days: i32) -> MfaPolicy {
-        let patch = MfaPolicyPatch { demanded_of: Some(demanded_of), grace_days: Some(grace_days) };
+    pub(crate) async fn demand(&self, tenant: TenantId, demanded_of: DemandedOf, grace_days: i32) -> MfaPolicy {
+        let patch = MfaPolicyPatch {
+            demanded_of: Some(demanded_of),
+            grace_days: Some(grace_days),
+            ..MfaPolicyPatch::default()
+        };
         self.identity.change_mfa_policy(tenant, patch, &Actor::system()).await.unwrap()
     }
 
     /// As if this much time had passed since anybody was asked.
-    async fn were_asked(&self, ago: &str) {
+    pub(crate) async fn were_asked(&self, ago: &str) {
         self.batch(&format!(
             "update control.memberships set mfa_asked_at = mfa_asked_at - interval '{ago}';
              update control.mfa_policies set changed_at = changed_at - interval '{ago}'"
@@ -75,7 +79,7 @@ async fn a_tenant_chooses_who_is_asked_and_when() {
     assert_eq!(ground.due_in_days(bob, acme).await, Some(3));
     assert_eq!(ground.due_in_days(bob, globex).await, None, "another's policy");
     ground.were_asked("2 days").await;
-    let sooner = MfaPolicyPatch { demanded_of: None, grace_days: Some(2) };
+    let sooner = MfaPolicyPatch { grace_days: Some(2), ..MfaPolicyPatch::default() };
     ground.identity.change_mfa_policy(acme, sooner, &Actor::system()).await.unwrap();
     assert!(ground.access(bob, acme).await.is_mfa_overdue(), "the same people go on with their grace");
     ground.demand(acme, DemandedOf::Nobody, 0).await;

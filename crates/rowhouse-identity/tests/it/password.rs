@@ -1,7 +1,7 @@
 //! New passwords: by a link in a mail, and with the old one.
 
 use rowhouse_audit::Actor;
-use rowhouse_identity::{SignIn, Tokens};
+use rowhouse_identity::{IdentitySettings, PasswordCost, SignIn, Tokens};
 use rowhouse_types::MasterKey;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -266,4 +266,71 @@ async fn a_password_is_taken_as_it_is() {
         }
         ground.batch("delete from control.attempts").await;
     }
+}
+
+/// Wherever a password is chosen: too easy for anybody, or for who knows the person.
+#[tokio::test]
+async fn a_password_that_is_easy_to_guess_is_taken_nowhere() {
+    let ground = Ground::start().await;
+    let (ann, acme) = ground.ann_of_acme().await;
+    ground.batch("update control.users set last_name = 'Quartermain'").await;
+    ground.batch("update control.tenants set name = 'Wolfsburg Tiefbau'").await;
+    let claims = ground.claims(&ground.sign_in("ann@example.com").await).await;
+    let token = ground.forgot("ann@example.com").await;
+    for weak in ["password1234", "quartermain7", "wolfsburgtiefbau"] {
+        let (person, old) = (Actor::user(ann), crate::PASSWORD.into());
+        let change = ground.identity.change_password(&claims, old, weak.into(), &person, device()).await;
+        assert_eq!(refusal(change), "password", "{weak}");
+        let reset = ground.identity.reset_password(&token, weak.into(), &by(), device()).await;
+        assert_eq!(refusal(reset), "password", "{weak}");
+        let id = rowhouse_types::InvitationId::generate();
+        let (address, role) = (email("bo.quartermain@example.com"), rowhouse_types::RoleKey::new("member"));
+        rowhouse_identity::invitation_create(&ground.control().await, id, acme, &address, &role, None).await.unwrap();
+        let accept = rowhouse_identity::AcceptInvitation {
+            token: ground.identity.invitation_token(acme, id).expose().into(),
+            password: weak.into(),
+            code: None,
+            first_name: "Bo".into(),
+            last_name: String::new(),
+            device: device(),
+        };
+        assert_eq!(refusal(ground.identity.accept_invitation(accept).await), "password", "{weak}");
+        ground.batch("delete from control.invitations").await;
+    }
+    for weak in ["password1234", "olgaoperator"] {
+        let made = ground.identity.create_operator(&email("olga.operator@example.com"), weak.into()).await;
+        assert_eq!(refusal(made), "password", "{weak}");
+    }
+    ground.identity.sign_in(sign_in("ann@example.com")).await.unwrap();
+    ground.reset(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_next_sign_in_hashes_the_password_at_todays_cost() {
+    const HASHES: &str = "
+        select password_hash from control.users union all select password_hash from control.operators";
+    let ground = Ground::start().await;
+    ground.ann_of_acme().await;
+    let olga = email("olga@example.com");
+    ground.identity.create_operator(&olga, crate::PASSWORD.into()).await.unwrap();
+    let hashes = async || {
+        let rows = ground.control().await.query(HASHES, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    let before = hashes().await;
+    ground.sign_in("ann@example.com").await;
+    assert_eq!(hashes().await, before, "at the same cost it stays");
+    let password_cost = PasswordCost { memory_kib: 8 * 1024, passes: 3 };
+    let dearer = IdentitySettings { password_cost, ..IdentitySettings::default() };
+    let dearer = ground.open(ground.master.clone(), dearer).await.unwrap();
+    let wrong = SignIn { password: "wrong horse battery".into(), ..sign_in("ann@example.com") };
+    assert_eq!(refusal(dearer.sign_in(wrong).await), "wrong credentials");
+    assert_eq!(hashes().await, before);
+    dearer.sign_in(sign_in("ann@example.com")).await.unwrap();
+    dearer.sign_in_operator(&olga, &crate::PASSWORD.into(), None, device()).await.unwrap();
+    let after = hashes().await;
+    assert!(after.iter().all(|hash| hash.starts_with("$argon2id$v=19$m=8192,t=3,p=1$")), "{after:?}");
+    // Also a process that is still of the old cost takes it, and puts its own in its place.
+    ground.sign_in("ann@example.com").await;
+    assert!(hashes().await[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
 }

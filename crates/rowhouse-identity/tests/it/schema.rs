@@ -83,6 +83,9 @@ async fn a_tenant_sees_its_own_members_and_invitations_only_and_changes_none() {
         "select 1 from control.second_factors",
         "select 1 from control.recovery_codes",
         "select 1 from control.mfa_policies",
+        "select 1 from control.passkeys",
+        "select 1 from control.passkey_ceremonies",
+        "select 1 from control.trusted_devices",
     ] {
         let outcome = connection.run(refused, &[]).await;
         assert!(matches!(outcome, Err(DatabaseError::Forbidden)), "{refused}: {outcome:?}");

@@ -48,11 +48,11 @@ impl Ground {
 
 async fn secure(identity: &Identity, change: &FactorChange) -> (App, Vec<SecretString>) {
     let app = App::of(&identity.enrol_second_factor(change.holder, "ann@example.com").await.unwrap());
-    let codes = identity.confirm_second_factor(change, &app.code()).await.unwrap();
+    let codes = identity.confirm_second_factor(change, &app.code(), None).await.unwrap();
     (app, codes)
 }
 
-fn of_user(user: UserId) -> FactorChange {
+pub(crate) fn of_user(user: UserId) -> FactorChange {
     FactorChange { holder: Holder::User(user), actor: Actor::user(user), device: device() }
 }
 
@@ -69,9 +69,9 @@ async fn signing_in_takes_a_code_once_a_factor_is_confirmed() {
     assert!(enrolment.otpauth_uri.contains(&enrolment.secret));
     ground.sign_in("ann@example.com").await;
     let app = App::of(&enrolment);
-    let wrong = ground.identity.confirm_second_factor(&of_user(ann), &"000000".into()).await;
+    let wrong = ground.identity.confirm_second_factor(&of_user(ann), &"000000".into(), None).await;
     assert_eq!(refusal(wrong), "wrong code");
-    let codes = ground.identity.confirm_second_factor(&of_user(ann), &app.code()).await.unwrap();
+    let codes = ground.identity.confirm_second_factor(&of_user(ann), &app.code(), None).await.unwrap();
     assert_eq!(codes.len(), 10);
     assert_eq!(refusal(ground.identity.sign_in(sign_in("ann@example.com")).await), "mfa required");
     let wrong_password = SignIn { password: "wrong horse battery".into(), ..sign_in("ann@example.com") };
@@ -174,10 +174,10 @@ async fn a_secret_waits_an_hour_and_a_new_one_takes_its_place() {
     let (ann, _) = ground.ann_of_acme().await;
     let first = App::of(&ground.identity.enrol_second_factor(Holder::User(ann), "x").await.unwrap());
     let second = App::of(&ground.identity.enrol_second_factor(Holder::User(ann), "x").await.unwrap());
-    let old = ground.identity.confirm_second_factor(&of_user(ann), &first.code()).await;
+    let old = ground.identity.confirm_second_factor(&of_user(ann), &first.code(), None).await;
     assert_eq!(refusal(old), "wrong code");
     ground.batch("update control.second_factors set created_at = now() - interval '61 minutes'").await;
-    let late = ground.identity.confirm_second_factor(&of_user(ann), &second.code()).await;
+    let late = ground.identity.confirm_second_factor(&of_user(ann), &second.code(), None).await;
     assert_eq!(refusal(late), "wrong code");
 }
 

@@ -64,6 +64,9 @@ fn every_message_has_both_forms_and_its_link_in_both() {
                 | MailKind::OwnershipTransferred
                 | MailKind::RefreshTokenReused
                 | MailKind::SecondFactorLocked
+                | MailKind::PasskeyAdded
+                | MailKind::PasskeyRemoved
+                | MailKind::SecondFactorReset
         );
         let link = "https://example.com/token?token=rh_sample&from=mail";
         assert_eq!(content.text.contains(link), has_link, "{kind:?}");

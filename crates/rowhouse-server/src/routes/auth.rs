@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::request::Parts;
-use rowhouse_identity::{LimitedRoute, SignIn, Tokens};
+use rowhouse_identity::{DeviceTrust, LimitedRoute, SignIn, Tokens};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
 use schemars::{JsonSchema, schema_for};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -109,9 +110,15 @@ struct SignInIn {
     password: String,
     /// Id or slug of the organisation to sign in to.
     tenant: Option<String>,
-    /// Six digits of the authenticator app, or a recovery code; for accounts with a second factor.
+    /// Six digits of the authenticator app, a recovery code, or the proof of a passkey; for accounts with a
+    /// second factor.
     #[serde(alias = "recovery_code")]
     totp: Option<String>,
+    /// In the place of `totp`: what an earlier sign-in on this device gave.
+    device_token: Option<String>,
+    /// Whether this device is to stand for the second factor for 30 days.
+    #[serde(default)]
+    trust_device: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -165,6 +172,9 @@ pub(crate) struct TokensOut {
     token_type: &'static str,
     /// Seconds the access token is good for.
     expires_in: i64,
+    /// If it was asked for and may be: what stands for the second factor on this device, for 30 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -182,6 +192,7 @@ impl From<Tokens> for TokensOut {
             refresh_token: tokens.refresh_token,
             token_type: "Bearer",
             expires_in: tokens.expires_in,
+            device_token: tokens.device_token.map(|token| token.expose_secret().to_owned()),
         }
     }
 }
@@ -202,7 +213,7 @@ async fn sign_up(
 ) -> Result<Answer<SignedUpOut>, Failure> {
     let mut faults = Vec::new();
     let email = email(&body.email, &mut faults);
-    if let Err(error) = rowhouse_identity::check_password(&body.password) {
+    if let Err(error) = rowhouse_identity::check_password_length(&body.password) {
         faults.push(FieldError::new("password", "invalid", error.to_string()));
     }
     let name = body.company_name.trim().to_owned();
@@ -221,7 +232,8 @@ async fn sign_up(
     };
     let device = device(&state, &parts);
     state.identity.count_attempt(LimitedRoute::SIGN_UP, Some(email.as_str()), &device).await?;
-    let password_hash = state.identity.hash_password(&body.password).await?;
+    let own_words = [email.as_str(), &body.first_name, &body.last_name, &name];
+    let password_hash = state.identity.hash_password(&body.password, &own_words).await?;
     let owner = ProvisionOwner::NewUser {
         email: email.clone(),
         password_hash,
@@ -253,6 +265,7 @@ async fn sign_in(
         password: body.password.into(),
         code: body.totp.map(Into::into),
         tenant: body.tenant,
+        trust: DeviceTrust { token: body.device_token.map(Into::into), wanted: body.trust_device },
         device: device(&state, &parts),
     };
     Ok(Answer::ok(state.identity.sign_in(sign_in).await?.into()))

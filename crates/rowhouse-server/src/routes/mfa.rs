@@ -59,7 +59,9 @@ where
         enrol_mfa::<E>,
     );
     routes.add(
-        with_code(confirm)
+        post(confirm)
+            .body(schema_for!(ConfirmIn).to_value())
+            .refuses(&[400, 401, 403, 413, 415, 422])
             .summary("Confirm the secret by a code: from now on signing in takes one. Gives recovery codes, once.")
             .answers(200, codes()),
         confirm_mfa::<A>,
@@ -81,6 +83,15 @@ where
 struct CodeIn {
     /// Six digits of the authenticator app, or a recovery code.
     code: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ConfirmIn {
+    /// Six digits of the new authenticator app.
+    code: String,
+    /// Of somebody who has passkeys already: the proof of one, or a recovery code.
+    shown: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -120,10 +131,10 @@ async fn enrol_mfa<A: Into<Account>>(
 async fn confirm_mfa<A: Into<Account>>(
     State(state): State<ServerState>,
     account: A,
-    JsonBody(body): JsonBody<CodeIn>,
+    JsonBody(body): JsonBody<ConfirmIn>,
 ) -> Result<Answer<RecoveryCodesOut>, Failure> {
-    let account: Account = account.into();
-    let codes = state.identity.confirm_second_factor(&account.change, &body.code.into()).await?;
+    let (account, shown): (Account, _) = (account.into(), body.shown.map(SecretString::from));
+    let codes = state.identity.confirm_second_factor(&account.change, &body.code.into(), shown.as_ref()).await?;
     Ok(Answer::ok(codes.into()))
 }
 

@@ -38,6 +38,8 @@ struct MfaPolicyIn {
     demanded_of: Option<String>,
     /// Days until nobody of whom it is demanded can do without: from 0 to 90.
     grace_days: Option<i32>,
+    /// Whether a device on which a second factor was shown may stand for it, for 30 days.
+    trusted_devices: Option<bool>,
 }
 
 async fn get_mfa_policy(
@@ -68,6 +70,7 @@ fn judge(body: &MfaPolicyIn) -> Result<MfaPolicyPatch, ApiError> {
     if body.grace_days.is_some_and(|days| !(0..=GRACE_DAYS_MAX).contains(&days)) {
         faults.push(FieldError::new("grace_days", "invalid", "is from 0 to 90"));
     }
-    let patch = MfaPolicyPatch { demanded_of, grace_days: body.grace_days };
+    let MfaPolicyIn { grace_days, trusted_devices, .. } = *body;
+    let patch = MfaPolicyPatch { demanded_of, grace_days, trusted_devices };
     if faults.is_empty() { Ok(patch) } else { Err(ApiError::validation(faults)) }
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::request::Parts;
+use rowhouse_identity::{IdentityError, PasswordError};
 use rowhouse_types::{ApiError, FieldError};
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
@@ -95,12 +96,17 @@ async fn change_password(
     parts: Parts,
     JsonBody(body): JsonBody<ChangeIn>,
 ) -> Result<Answer<Value>, Failure> {
-    if let Err(error) = rowhouse_identity::check_password(&body.new_password) {
+    if let Err(error) = rowhouse_identity::check_password_length(&body.new_password) {
         let fault = FieldError::new("new_password", "invalid", error.to_string());
         return Err(Failure(ApiError::validation(vec![fault])));
     }
     let (current, new) = (body.current_password.into(), body.new_password.into());
     let by = person.actor();
-    state.identity.change_password(&person.claims, current, new, &by, device(&state, &parts)).await?;
+    let changed = state.identity.change_password(&person.claims, current, new, &by, device(&state, &parts)).await;
+    if let Err(IdentityError::Password(fault @ PasswordError::Weak { .. })) = &changed {
+        let fault = FieldError::new("new_password", "weak", fault.to_string());
+        return Err(Failure(ApiError::validation(vec![fault])));
+    }
+    changed?;
     Ok(Answer::ok(json!({})))
 }

@@ -30,7 +30,11 @@ async fn dispatch(
     let system = &ground.authorities.system;
     rowhouse_tenants::migrate_control(&ground.databases, &system.scope("operators")).await?;
     let audit = Audit::start(ground.databases.clone(), system.clone());
-    let identity_settings = IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() };
+    let identity_settings = IdentitySettings {
+        issuer: settings.public_url.clone(),
+        password_score_min: settings.password_score_min,
+        ..IdentitySettings::default()
+    };
     let identity = Identity::open(
         ground.databases.clone(),
         system.clone(),

@@ -23,6 +23,8 @@ use crate::settings::Settings;
 const DEMO_PASSWORD: &str = "correct-horse-battery";
 /// How often what is counted no more is removed.
 const FORGET_EVERY: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked whom to remind: a day's notice is given to the hour.
+const REMIND_EVERY: Duration = Duration::from_secs(60 * 60);
 
 pub(super) async fn serve(settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
     run(settings, output, None).await
@@ -90,6 +92,7 @@ async fn serve_until(
     };
     let background = tokio::spawn(rowhouse.tenants.clone().run_background());
     let forgetting = tokio::spawn(forget_attempts(rowhouse.identity.clone()));
+    let reminding = tokio::spawn(remind_of_mfa(rowhouse.identity.clone()));
     let mails = tokio::spawn(send_mails(rowhouse.mailer.clone(), stop.clone()));
     let state = rowhouse.server_state(settings);
     if let Some(address) = settings.metrics_listen {
@@ -102,6 +105,7 @@ async fn serve_until(
     let served = rowhouse_server::serve(listener, rowhouse_server::router(state), stop.clone()).await;
     background.abort();
     forgetting.abort();
+    reminding.abort();
     // Served to its end, or failed: either way nothing more is to be sent.
     stop.cancel();
     if let Err(error) = mails.await {
@@ -156,6 +160,19 @@ async fn forget_attempts(identity: Arc<Identity>) {
         turns.tick().await;
         if let Err(error) = identity.forget_attempts().await {
             tracing::warn!(%error, "forget old attempts");
+        }
+    }
+}
+
+/// Writes to whom a second factor will soon be demanded of, until it is aborted.
+async fn remind_of_mfa(identity: Arc<Identity>) {
+    let mut turns = tokio::time::interval(REMIND_EVERY);
+    loop {
+        turns.tick().await;
+        match identity.remind_of_mfa().await {
+            Ok(0) => {}
+            Ok(mails) => tracing::info!(mails, "reminded members of a second factor"),
+            Err(error) => tracing::warn!(%error, "remind members of a second factor"),
         }
     }
 }

@@ -50,6 +50,30 @@ async fn sign_up_tells_every_fault_at_once() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_easy_to_guess_is_refused_with_what_to_do() {
+    let service = Service::shared();
+    let sign_up = async |password: &str| {
+        let body = json!({ "email": "tiberius.q@example.com", "password": password, "last_name": "Quillfeather",
+                           "company_name": "Wolfsburg Tiefbau" });
+        service.anonymous().post("/api/auth/sign-up", &body).await
+    };
+    for weak in ["password1", "quillfeather1", "WolfsburgTiefbau"] {
+        let refused = sign_up(weak).await;
+        assert_eq!((refused.status.as_u16(), refused.text("/error/details/0/code").as_str()), (422, "weak"), "{weak}");
+        assert_eq!(refused.text("/error/details/0/field"), "password");
+        let message = refused.text("/error/details/0/message");
+        assert!(message.starts_with("is too easy to guess. ") && message.len() > 30, "{message}");
+    }
+    let made = sign_up("nutmeg orbit plank").await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let caller = service.anonymous().with_token(&made.text("/data/access_token"));
+    let change = json!({ "current_password": "nutmeg orbit plank", "new_password": "tiberius.q" });
+    let refused = caller.post("/api/auth/password/change", &change).await;
+    assert_eq!(refused.text("/error/details/0/field"), "new_password", "{}", refused.body);
+    assert_eq!(refused.text("/error/details/0/code"), "weak");
+}
+
+#[tokio::test]
 async fn a_wrong_password_and_an_unknown_address_are_answered_alike() {
     let anonymous = Service::shared().anonymous();
     let wrong =

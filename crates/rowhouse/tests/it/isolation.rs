@@ -66,13 +66,17 @@ struct Spoils {
     member: String,
     /// A mail domain of the tenant's.
     domain: String,
+    /// A passkey of somebody's in the tenant.
+    passkey: String,
+    /// A device that stands for their second factor.
+    device: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
         let absent = || ABSENT.to_owned();
         let (session, api_key, invitation) = (absent(), absent(), absent());
-        let (member, domain) = (absent(), absent());
+        let (member, domain, passkey, device) = (absent(), absent(), absent(), absent());
         Self {
             tenant: tenant.into(),
             slug: "",
@@ -83,8 +87,30 @@ impl Spoils {
             role: ABSENT_ROLE,
             member,
             domain,
+            passkey,
+            device,
         }
     }
+}
+
+/// A passkey and a trusted device of somebody in a tenant, as if a browser had made them. Gives their ids.
+fn keyed(service: &Service, slug: &str) -> (String, String) {
+    let make = format!(
+        "insert into control.users (id, email) values (rowhouse.new_id(), 'keyed@{slug}.example') on conflict do nothing;
+         insert into control.second_factors (holder, user_id, confirmed_at)
+         select id, id, now() from control.users where email = 'keyed@{slug}.example' on conflict do nothing;
+         insert into control.passkeys (id, holder, credential_id, credential, name)
+         select rowhouse.new_id(), id, 'keyed@{slug}', '{{}}', 'Key' from control.users
+         where email = 'keyed@{slug}.example' on conflict do nothing;
+         insert into control.trusted_devices (id, user_id, token_hash, expires_at)
+         select rowhouse.new_id(), id, 'keyed@{slug}', now() + interval '1 day' from control.users
+         where email = 'keyed@{slug}.example' on conflict do nothing;
+         select p.id, d.id from control.passkeys p join control.trusted_devices d on d.user_id = p.holder
+         join control.users u on u.id = p.holder where u.email = 'keyed@{slug}.example'"
+    );
+    let found = service.sql_as("rowhouse_owner", "rowhouse_control", &make).unwrap();
+    let (passkey, device) = found.split_once('|').unwrap();
+    (passkey.to_owned(), device.to_owned())
 }
 
 async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
@@ -106,7 +132,8 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     let domain = victim.get(&domains).await.text("/data/0/id");
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
     let (invitation, member) = (invited.text("/data/id"), me.text("/data/user/id"));
-    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain }
+    let (passkey, device) = keyed(service, demo.slug);
+    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain, passkey, device }
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -117,6 +144,9 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
     while let (Some(start), Some(end)) = (filled.find('{'), filled.find('}')) {
         let value = match &filled[start..=end] {
             "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
+            "{id}" if foreign && path.contains("/passkeys/") => spoils.passkey.clone(),
+            "{id}" if foreign && path.starts_with("/api/auth/devices/") => spoils.device.clone(),
+            "{id}" if foreign && path.starts_with("/api/admin/users/") => spoils.member.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
             "{id}" if foreign && path.contains("/members/") => spoils.member.clone(),
             "{id}" if foreign && path.contains("/domains/") => spoils.domain.clone(),
@@ -189,7 +219,11 @@ pub(crate) async fn attack_everything(service: &Service, attacker: &Demo, victim
 
 /// Asks for what is another's and for what does not exist: the answers must not differ.
 async fn attack(caller: &Caller, operation: &Operation, spoils: &Spoils) {
-    let body = body_for(&operation.method);
+    let body = match operation.path.as_str() {
+        "/api/auth/passkeys/{id}" => Some(json!({ "name": "Stolen" })),
+        "/api/auth/passkeys/{id}/remove" => Some(json!({ "code": "000000" })),
+        _ => body_for(&operation.method),
+    };
     let foreign = fill(&operation.path, spoils, true);
     let absent = fill(&operation.path, spoils, false);
     let theirs = caller.send(operation.method.clone(), &foreign, body.as_ref()).await;

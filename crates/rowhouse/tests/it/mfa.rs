@@ -117,7 +117,7 @@ async fn an_organisation_demands_one_of_its_people_but_not_of_its_keys() {
     let key = owner.key(ACME.slug, "owner").await;
     let path = format!("/api/tenants/{}/mfa-policy", ACME.slug);
     let policy = owner.get(&path).await;
-    assert_eq!(policy.body["data"], json!({ "demanded_of": "managers", "grace_days": 7 }));
+    assert_eq!(policy.body["data"], json!({ "demanded_of": "managers", "grace_days": 7, "trusted_devices": true }));
     let due = owner.get("/api/auth/me").await.text("/data/memberships/0/mfa_due_at");
     assert!(due.starts_with("20"), "{due}");
     let viewer = service.member(&ACME, "sales_rep").await;
@@ -125,7 +125,12 @@ async fn an_organisation_demands_one_of_its_people_but_not_of_its_keys() {
     let faulty = owner.patch(&path, &json!({ "demanded_of": "admins", "grace_days": 91 })).await;
     assert_eq!((faulty.status.as_u16(), faulty.body["error"]["details"].as_array().unwrap().len()), (422, 2));
     let changed = owner.patch(&path, &json!({ "demanded_of": "everybody", "grace_days": 0 })).await;
-    assert_eq!(changed.body["data"], json!({ "demanded_of": "everybody", "grace_days": 0 }), "{}", changed.body);
+    assert_eq!(
+        changed.body["data"],
+        json!({ "demanded_of": "everybody", "grace_days": 0, "trusted_devices": true }),
+        "{}",
+        changed.body
+    );
     for caller in [&owner, &viewer] {
         is_refused(&caller.get("/api/leads").await, 403, "mfa_required");
         is_refused(&caller.patch(&path, &json!({ "demanded_of": "nobody" })).await, 403, "mfa_required");
@@ -142,4 +147,56 @@ async fn an_operator_in_development_works_without_one() {
     let operator = Service::shared().operator("developer").await;
     assert_eq!(operator.get("/api/operators/mfa").await.body["data"]["enabled"], false);
     assert_eq!(operator.get("/api/admin/tenants").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_trusted_device_is_not_asked_again_until_it_is_listed_and_revoked() {
+    let service = Service::shared();
+    let (caller, credentials) = newcomer(service, "trusting").await;
+    let sign_in = async |body: &Value| service.anonymous().post("/api/auth/sign-in", body).await;
+    let enrolled = caller.post("/api/auth/mfa/enrol", &json!({})).await;
+    let codes = recovery_codes(&caller.post("/api/auth/mfa/confirm", &json!({ "code": code(&enrolled) })).await);
+    let mut body = with(&credentials, "totp", &codes[0]);
+    body["trust_device"] = json!(true);
+    let token = sign_in(&body).await.text("/data/device_token");
+    let trusted = sign_in(&with(&credentials, "device_token", &token)).await;
+    assert_eq!((trusted.status.as_u16(), &trusted.body["data"]["device_token"]), (200, &Value::Null));
+    let here = service.anonymous().with_token(&trusted.text("/data/access_token"));
+    is_refused(&here.post("/api/auth/mfa/enrol", &json!({})).await, 403, "step_up_required");
+    let with_token = json!({ "totp": token });
+    is_refused(&here.post("/api/auth/step-up", &with_token).await, 401, "unauthenticated");
+    let id = here.get("/api/auth/devices").await.text("/data/0/id");
+    assert_eq!(here.delete(&format!("/api/auth/devices/{id}")).await.status, 200);
+    is_refused(&sign_in(&with(&credentials, "device_token", &token)).await, 403, "mfa_required");
+    assert_eq!(here.delete("/api/auth/devices").await.body["data"]["revoked"], 0);
+}
+
+#[tokio::test]
+async fn who_has_lost_everything_is_helped_by_an_operator() {
+    let service = Service::shared();
+    let (caller, credentials) = newcomer(service, "lost-it").await;
+    let sign_in = async || service.anonymous().post("/api/auth/sign-in", &credentials).await;
+    let secure = async |caller: &Caller| {
+        let enrolled = caller.post("/api/auth/mfa/enrol", &json!({})).await;
+        recovery_codes(&caller.post("/api/auth/mfa/confirm", &json!({ "code": code(&enrolled) })).await);
+    };
+    secure(&caller).await;
+    is_refused(&sign_in().await, 403, "mfa_required");
+    let id = caller.get("/api/auth/me").await.text("/data/user/id");
+    let path = format!("/api/admin/users/{id}/reset-mfa");
+    let operator = service.operator("helpful").await;
+    assert_eq!(operator.post(&path, &json!({})).await.body["data"]["reset"], true);
+    assert_eq!(caller.get("/api/auth/me").await.status, 401, "its sessions have ended");
+    let again = service.anonymous().with_token(&sign_in().await.text("/data/access_token"));
+    secure(&again).await;
+    let reset = service.command(&["user", "reset-mfa", "lost-it@example.com"]);
+    assert_eq!(reset["data"]["reset"], true, "{reset}");
+    assert_eq!(sign_in().await.status, 200);
+    assert_eq!(service.command(&["user", "reset-mfa", "lost-it@example.com"])["data"]["reset"], false);
+    assert_eq!(operator.post(&path, &json!({})).await.body["data"]["reset"], false);
+    let absent = path.replace(&id, "01900000-0000-7000-8000-00000000dead");
+    is_refused(&operator.post(&absent, &json!({})).await, 404, "not_found");
+    let told =
+        "select count(*) from control.mails where recipient = 'lost-it@example.com' and kind = 'second_factor_reset'";
+    assert_eq!(service.sql_as("rowhouse_owner", "rowhouse_control", told).unwrap(), "2");
 }

@@ -132,7 +132,8 @@ impl Service {
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("the service did not start: {line}\n{}", log()));
         let url = ready["data"]["url"].as_str().unwrap_or_else(|| panic!("{line}\n{}", log())).to_owned();
-        let url = url.replace("localhost", "127.0.0.1");
+        // Whatever name it has there, it listens here.
+        let url = format!("http://127.0.0.1:{}", url.rsplit_once(':').unwrap().1);
         Self { url, data_dir, child, _directory: directory }
     }
 
