@@ -16,6 +16,9 @@ mod error;
 mod identity;
 mod invitation;
 mod invite;
+mod key_change;
+mod key_pair;
+mod key_ring;
 mod keys;
 mod limit;
 mod link_token;
@@ -53,7 +56,9 @@ pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
-pub use keys::{Claims, Org};
+pub use key_change::{CLIENT_TOKEN_SECONDS_MAX, JWKS_SECONDS, KeyOut, KeyState, RetiredKey};
+pub use key_ring::KeyAlgorithm;
+pub use keys::{Claims, Org, TokenCheck};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
@@ -88,4 +93,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
+    ("identity_0019_signing_keys", include_str!("../migrations/0019_signing_keys.sql")),
 ];

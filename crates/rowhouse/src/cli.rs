@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rowhouse_identity::KeyAlgorithm;
 use rowhouse_mail::MailStatus;
 
 use crate::settings::SettingsArgs;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Operators: the people who run the service
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Keys that sign tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Data for development
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -278,6 +282,45 @@ pub(crate) enum OperatorCommand {
         /// E-mail address
         email: String,
     },
+}
+
+/// `rowhouse keys …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List signing keys: which signs, which is next, which only verifies
+    List,
+    /// Make new keys: published at once, signing ten minutes later; no token breaks
+    Rotate {
+        /// Only that of this algorithm
+        #[arg(long, value_enum)]
+        algorithm: Option<KeyAlgorithmArg>,
+    },
+    /// Tell when a key ends, or end it now
+    Retire {
+        /// Its id, as `keys list` shows it
+        key: String,
+        /// It is compromised: refuse all that it has signed
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+/// What a key signs with.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyAlgorithmArg {
+    /// ECDSA on P-256
+    Es256,
+    /// RSA
+    Rs256,
+}
+
+impl From<KeyAlgorithmArg> for KeyAlgorithm {
+    fn from(algorithm: KeyAlgorithmArg) -> Self {
+        match algorithm {
+            KeyAlgorithmArg::Es256 => Self::Es256,
+            KeyAlgorithmArg::Rs256 => Self::Rs256,
+        }
+    }
 }
 
 /// `rowhouse seed …`

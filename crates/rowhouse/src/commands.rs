@@ -3,6 +3,7 @@
 mod app;
 mod db;
 mod doctor;
+mod keys;
 mod mail;
 mod migrate;
 mod operator;
@@ -78,6 +79,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> anyh
         Command::Migrate(command) => migrate::run(command, settings, output).await,
         Command::Mail(command) => mail::run(command, settings, output).await,
         Command::Operator(command) => operator::run(command, settings, output).await,
+        Command::Keys(command) => keys::run(command, settings, output).await,
         Command::Seed(command) => seed::run(command, settings, output).await,
         Command::Token { tenant, member, minutes } => token::run(&tenant, member, minutes, settings, output).await,
         Command::Db(command) => db::run(command, settings, output).await,

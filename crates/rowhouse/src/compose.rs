@@ -44,6 +44,21 @@ impl Ground {
         Ok(Self { server, databases, authorities, master_key })
     }
 
+    /// Identity on a control database of the newest version, for commands that need no app.
+    pub(crate) async fn identity(
+        &self,
+        settings: &Settings,
+        purpose: &'static str,
+    ) -> anyhow::Result<(Arc<Identity>, Audit)> {
+        let system = &self.authorities.system;
+        rowhouse_tenants::migrate_control(&self.databases, &system.scope(purpose)).await?;
+        let audit = Audit::start(self.databases.clone(), system.clone());
+        let identity_settings = IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() };
+        let (databases, master) = (self.databases.clone(), self.master_key.clone());
+        let identity = Identity::open(databases, system.clone(), master, audit.clone(), identity_settings).await?;
+        Ok((Arc::new(identity), audit))
+    }
+
     /// Closes the pools and stops the server if this process runs it.
     pub(crate) async fn close(self) {
         self.databases.shut_down();

@@ -16,6 +16,7 @@ mod gate;
 mod interrupt;
 mod invitations;
 mod isolation;
+mod keys;
 mod layers;
 mod limit;
 mod long_url;
