@@ -99,11 +99,13 @@ pub enum SecurityEventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// An OpenID client was refused: it is not known, gave a wrong secret, or asked for what is not its own.
+    ClientRefused,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -134,6 +136,7 @@ impl SecurityEventKind {
         Self::MfaFailed,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::ClientRefused,
     ];
 
     /// The word in the database.
@@ -169,6 +172,7 @@ impl SecurityEventKind {
             Self::MfaFailed => "mfa_failed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::ClientRefused => "client_refused",
         }
     }
 
@@ -193,6 +197,7 @@ impl SecurityEventKind {
             | Self::TenantSwitch
             | Self::InvitationAccepted
             | Self::SessionRevoked
+            | Self::ClientRefused
             | Self::ApiKeyRefused
             | Self::PasswordResetRequested
             | Self::PasswordReset

@@ -94,4 +94,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
     ("identity_0019_signing_keys", include_str!("../migrations/0019_signing_keys.sql")),
+    ("identity_0020_openid", include_str!("../migrations/0020_openid.sql")),
 ];

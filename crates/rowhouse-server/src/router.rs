@@ -34,6 +34,10 @@ fn all() -> Routes {
     routes::roles::add(&mut list);
     routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
+    routes::oauth::add(&mut list);
+    routes::oauth_token::add(&mut list);
+    routes::consents::add(&mut list);
+    routes::oauth_clients::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);
     list
@@ -50,6 +54,7 @@ pub fn router(state: ServerState) -> Router {
     if state.clerk.is_some() {
         router = router.layer(middleware::from_fn(routes::clerk::refuse_built_in));
     }
+    router = router.layer(middleware::from_fn(routes::oauth_token::allow_any_origin));
     let settings = state.settings.clone();
     // One layer made of all, the outermost first: each layer of a router is boxed by itself, and
     // cloned for every request.

@@ -65,4 +65,8 @@ id_kinds! {
     InvitationId,
     /// A signing or API key.
     KeyId,
+    /// A program that people sign in to with their account here.
+    ClientId,
+    /// What a person let such a program do.
+    GrantId,
 }

@@ -63,6 +63,9 @@ pub(crate) enum Command {
     /// Keys that sign tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Programs that people sign in to with their account here (OpenID Connect)
+    #[command(subcommand)]
+    OauthClient(OauthClientCommand),
     /// Data for development
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -321,6 +324,54 @@ impl From<KeyAlgorithmArg> for KeyAlgorithm {
             KeyAlgorithmArg::Rs256 => Self::Rs256,
         }
     }
+}
+
+/// `rowhouse oauth-client …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OauthClientCommand {
+    /// Register a program; its secret is shown once
+    Create {
+        /// What people are told it is called
+        #[arg(long)]
+        name: String,
+        /// Where people are sent back to; may be given several times
+        #[arg(long = "redirect-uri", value_name = "URI", required = true)]
+        redirect_uris: Vec<String>,
+        /// Where they may be sent after signing out; may be given several times
+        #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+        post_logout_redirect_uris: Vec<String>,
+        /// What it may ask for: some of openid, profile, email, org, offline_access, api
+        #[arg(long, value_delimiter = ',', default_value = "openid,profile,email,org")]
+        scopes: Vec<String>,
+        /// What its ID tokens are signed with
+        #[arg(long, value_enum, default_value_t = KeyAlgorithmArg::Es256)]
+        id_token_algorithm: KeyAlgorithmArg,
+        /// It cannot keep a secret: a page in a browser, an app on a device
+        #[arg(long)]
+        public: bool,
+        /// It is the service's own: people are not asked
+        #[arg(long)]
+        first_party: bool,
+    },
+    /// List programs, the newest first
+    List {
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+    /// Give a program another secret
+    RotateSecret {
+        /// Its client_id
+        client: String,
+        /// How long the secret before is good too
+        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+        overlap: u32,
+    },
+    /// Remove a program, and all tokens that it has
+    Delete {
+        /// Its client_id
+        client: String,
+    },
 }
 
 /// `rowhouse seed …`

@@ -66,13 +66,15 @@ struct Spoils {
     member: String,
     /// A mail domain of the tenant's.
     domain: String,
+    /// An OpenID client that its owner has consented to.
+    client: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
         let absent = || ABSENT.to_owned();
         let (session, api_key, invitation) = (absent(), absent(), absent());
-        let (member, domain) = (absent(), absent());
+        let (member, domain, client) = (absent(), absent(), absent());
         Self {
             tenant: tenant.into(),
             slug: "",
@@ -83,6 +85,7 @@ impl Spoils {
             role: ABSENT_ROLE,
             member,
             domain,
+            client,
         }
     }
 }
@@ -106,7 +109,19 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     let domain = victim.get(&domains).await.text("/data/0/id");
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
     let (invitation, member) = (invited.text("/data/id"), me.text("/data/user/id"));
-    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain }
+    let client = service.sql_as("rowhouse_owner", "rowhouse_control", &consented(&member)).unwrap();
+    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain, client }
+}
+
+/// Makes a client that a person has consented to, and gives its id.
+fn consented(person: &str) -> String {
+    format!(
+        "with made as (
+             insert into control.openid_clients (id, name, redirect_uris, scopes)
+             values (rowhouse.new_id(), 'Spoils', '{{https://app.example.com/cb}}', '{{openid}}') returning id)
+         insert into control.openid_consents (user_id, client_id, scopes) select '{person}', id, '{{openid}}' from made
+         returning client_id"
+    )
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -119,6 +134,8 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
             "{id}" if foreign && path.starts_with("/api/auth/sessions/") => spoils.session.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
             "{id}" if foreign && path.contains("/members/") => spoils.member.clone(),
+            "{id}" if foreign && path.contains("/consents/") => spoils.client.clone(),
+            "{id}" if foreign && path.contains("/oauth-clients/") => spoils.client.clone(),
             "{id}" if foreign && path.contains("/domains/") => spoils.domain.clone(),
             "{id}" if foreign && path.contains("/invitations/") => spoils.invitation.clone(),
             "{role}" if foreign => spoils.role.to_owned(),
@@ -244,7 +261,10 @@ async fn name_others(service: &Service, caller: &Caller) {
     for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
         let own = Spoils::nothing(ACME.slug);
         let path = fill(&operation.path, &own, true);
-        if operation.path.starts_with("/api/auth/") || operation.path == "/api/tenants" {
+        if operation.path.starts_with("/api/auth/")
+            || operation.path.starts_with("/oauth/")
+            || operation.path == "/api/tenants"
+        {
             continue; // a person's own routes: no tenant takes part
         }
         let body = body_for(&operation.method);
