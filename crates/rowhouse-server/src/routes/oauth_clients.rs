@@ -68,7 +68,7 @@ struct CreateClientIn {
     /// Whether it cannot keep a secret: a page in a browser, an app on a device.
     #[serde(default)]
     public: bool,
-    /// Where people are sent back to: https, or http on 127.0.0.1, [::1] and localhost, there on any port.
+    /// Where people are sent back to: https, or http on the person's own machine (127.0.0.1, localhost), there on any port.
     redirect_uris: Vec<String>,
     /// Where they may be sent after signing out.
     #[serde(default)]
