@@ -107,11 +107,13 @@ pub enum SecurityEventKind {
     DeviceTrusted,
     /// A passkey's count of signatures fell behind: there may be a copy of it.
     PasskeyCopied,
+    /// An OpenID client was refused: it is not known, gave a wrong secret, or asked for what is not its own.
+    ClientRefused,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -146,6 +148,7 @@ impl SecurityEventKind {
         Self::PasskeyRemoved,
         Self::PasskeyCopied,
         Self::DeviceTrusted,
+        Self::ClientRefused,
     ];
 
     /// The word in the database.
@@ -185,6 +188,7 @@ impl SecurityEventKind {
             Self::PasskeyRemoved => "passkey_removed",
             Self::PasskeyCopied => "passkey_copied",
             Self::DeviceTrusted => "device_trusted",
+            Self::ClientRefused => "client_refused",
         }
     }
 
@@ -210,6 +214,7 @@ impl SecurityEventKind {
             | Self::TenantSwitch
             | Self::InvitationAccepted
             | Self::SessionRevoked
+            | Self::ClientRefused
             | Self::ApiKeyRefused
             | Self::PasswordResetRequested
             | Self::PasswordReset

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use rowhouse_postgres::DatabaseError;
-use rowhouse_types::{ApiError, ErrorCode, FieldError, Permission};
+use rowhouse_types::{ApiError, ErrorCode, FieldError, KeyId, Permission};
 
 use crate::organisation_error::OrganisationError;
 use crate::password::PasswordError;
@@ -121,6 +122,14 @@ pub enum IdentityError {
     /// The DNS does not answer.
     #[error("the DNS does not answer: {0}")]
     Dns(String),
+    /// A new signing key waits already.
+    #[error("the key {id} is published and signs from {}; rotate again after that", .signs_from.to_rfc3339())]
+    KeyWaiting {
+        /// Which.
+        id: KeyId,
+        /// When it signs.
+        signs_from: DateTime<Utc>,
+    },
     /// The signing keys cannot be used.
     #[error("the signing keys cannot be used: {0}")]
     Keys(&'static str),
@@ -255,6 +264,7 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
             IdentityError::Dns(_) => ApiError::unavailable(error),
+            IdentityError::KeyWaiting { .. } => ApiError::conflict(error.to_string()),
             IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
             IdentityError::Database(source) => source.into(),
         }
@@ -301,6 +311,7 @@ mod tests {
             (PasswordError::Busy.into(), 503),
             (PasswordError::Hash.into(), 500),
             (IdentityError::Dns("late".into()), 503),
+            (IdentityError::KeyWaiting { id: KeyId::generate(), signs_from: Utc::now() }, 409),
             (IdentityError::Keys("there is none"), 500),
             (DatabaseError::Unavailable("gone".into()).into(), 503),
         ] {

@@ -13,9 +13,8 @@ use moka::sync::Cache;
 use rowhouse_audit::Audit;
 use rowhouse_mail::Mailer;
 use rowhouse_postgres::{DatabaseResult, Databases, SystemAuthority, SystemConnection, params};
-use rowhouse_types::{Grants, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
+use rowhouse_types::{Grants, KeyId, MasterKey, RoleKey, SessionId, Signer, TenantId, UserId};
 use secrecy::SecretString;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use webauthn_rs::Webauthn;
 
@@ -108,7 +107,7 @@ pub struct Identity {
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
     pub(crate) roles: ArcSwap<Roles>,
-    tokens: Cache<[u8; 32], Arc<Claims>>,
+    tokens: Cache<[u8; 32], (KeyId, Arc<Claims>)>,
 }
 
 impl Identity {
@@ -173,11 +172,6 @@ impl Identity {
         self.databases.control(&self.authority.scope(purpose)).await
     }
 
-    /// The published public keys.
-    pub fn jwks(&self) -> Value {
-        self.keys.jwks()
-    }
-
     /// Hashes a new password, which must be hard to guess also for who knows the person: by their
     /// own words, such as address, names and organisation.
     ///
@@ -194,14 +188,18 @@ impl Identity {
     /// [`IdentityError::InvalidToken`], whatever is wrong with it.
     pub async fn verify_access_token(&self, token: &str) -> Result<Arc<Claims>, IdentityError> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let claims = match self.tokens.get(&digest) {
-            Some(claims) => claims,
+        let ring = self.key_ring().await?;
+        let (key, claims) = match self.tokens.get(&digest) {
+            Some(verified) => verified,
             None => {
-                let claims = self.keys.verify_access(token)?;
-                self.tokens.insert(digest, claims.clone());
-                claims
+                let verified = self.keys.verify_access(&ring, token)?;
+                self.tokens.insert(digest, verified.clone());
+                verified
             }
         };
+        if !ring.holds(key) {
+            return Err(IdentityError::InvalidToken);
+        }
         if claims.expires_at <= chrono::Utc::now().timestamp() || !self.session_is_alive(claims.session).await? {
             return Err(IdentityError::InvalidToken);
         }

@@ -1,27 +1,26 @@
-//! Signing keys and the tokens they sign: ES256 (RFC 7518), verified by the published JWKS.
+//! The tokens that our keys sign: people's and operators' by ES256 (RFC 7518), verified by the published
+//! JWKS; those for OpenID clients by whichever algorithm the client knows.
 //!
-//! Must never let a token choose how it is verified: one algorithm, our keys, our issuer, one
-//! audience.
+//! Must never let a token choose how it is verified: the key decides on the algorithm, and we on issuer,
+//! audience and kind.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
-use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
-use rowhouse_postgres::{SystemConnection, params};
+use jsonwebtoken::{Header, Validation, decode, decode_header, encode};
+use rowhouse_postgres::SystemConnection;
 use rowhouse_types::{KeyId, MasterKey, SessionId, TenantId, UserId};
-use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::key_change::keys_lock;
+use crate::key_pair::key_create;
+use crate::key_ring::{KeyAlgorithm, KeyRing, Ring, RingKey};
 
 /// Audience of operators' tokens.
 pub(crate) const OPERATOR_AUDIENCE: &str = "operator";
@@ -90,87 +89,75 @@ pub(crate) struct VerifiedOperator {
     pub(crate) session: SessionId,
 }
 
+/// What a token must be, beside signed by us and of our making.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenCheck<'a> {
+    /// Its `typ`: what kind of token it is.
+    pub kind: &'a str,
+    /// Whom it must be for, if only one may show it here.
+    pub audience: Option<&'a str>,
+    /// Whether it may have ended.
+    pub may_be_over: bool,
+}
+
 /// The keys of an installation, shared by all its processes.
 pub(crate) struct Keys {
     issuer: String,
     audience: String,
-    current: (KeyId, EncodingKey),
-    verifying: HashMap<String, DecodingKey>,
-    jwks: Value,
+    pub(crate) master: MasterKey,
+    pub(crate) ring: KeyRing,
 }
 
 impl Keys {
-    /// Loads the keys; the first process to start makes one.
+    /// Loads the keys; the first process to start makes those that are missing.
     pub(crate) async fn load(
         connection: &mut SystemConnection,
         master: &MasterKey,
         issuer: String,
         audience: String,
     ) -> Result<Self, IdentityError> {
-        const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended('rowhouse signing keys', 0))";
-        const LIST: &str = "
-            select id, public_jwk, sealed_private from control.signing_keys
-            where retired_at is null order by created_at desc, id desc";
-        connection.begin().await?;
-        connection.query(LOCK, &[]).await?;
-        let mut rows = connection.query(LIST, &[]).await?;
-        if rows.is_empty() {
-            create(connection, master).await?;
-            rows = connection.query(LIST, &[]).await?;
-        }
-        connection.commit().await?;
-        let mut verifying = HashMap::new();
-        let mut current = None;
-        let mut published = Vec::new();
-        for row in rows {
-            let (id, public, sealed): (Uuid, Value, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
-            let jwk: Jwk =
-                serde_json::from_value(public.clone()).map_err(|_| IdentityError::Keys("a public key is malformed"))?;
-            let key = DecodingKey::from_jwk(&jwk).map_err(|_| IdentityError::Keys("a public key cannot be used"))?;
-            verifying.insert(id.to_string(), key);
-            published.push(public);
-            if current.is_none() {
-                let opened = master
-                    .open(&place(KeyId::from_uuid(id)), &sealed)
-                    .map_err(|_| IdentityError::Keys("the private key was sealed with another master key"))?;
-                let der = STANDARD
-                    .decode(opened.expose_secret())
-                    .map_err(|_| IdentityError::Keys("the private key is malformed"))?;
-                current = Some((KeyId::from_uuid(id), EncodingKey::from_ec_der(&der)));
+        let ring = KeyRing::open(connection, master).await?;
+        let is_whole = ring.young().is_some_and(|ring| KeyAlgorithm::ALL.iter().all(|one| ring.has(*one)));
+        if !is_whole {
+            connection.begin().await?;
+            keys_lock(connection).await?;
+            let found = ring.read(connection).await?;
+            for algorithm in KeyAlgorithm::ALL.into_iter().filter(|algorithm| !found.has(*algorithm)) {
+                key_create(connection, master, algorithm, 0).await?;
             }
+            connection.commit().await?;
+            ring.read(connection).await?;
         }
-        let current = current.ok_or(IdentityError::Keys("there is none"))?;
-        Ok(Self { issuer, audience, current, verifying, jwks: json!({ "keys": published }) })
-    }
-
-    /// The published public keys (RFC 7517).
-    pub(crate) fn jwks(&self) -> Value {
-        self.jwks.clone()
+        Ok(Self { issuer, audience, master: master.clone(), ring })
     }
 
     pub(crate) fn sign_access(
         &self,
+        ring: &Ring,
         user: UserId,
         email: &str,
         session: SessionId,
         org: Option<Org>,
         seconds: i64,
     ) -> Result<String, IdentityError> {
-        self.sign(&self.audience, user, email, session, org, seconds)
+        self.sign(ring, &self.audience, user, email, session, org, seconds)
     }
 
     pub(crate) fn sign_operator(
         &self,
+        ring: &Ring,
         operator: UserId,
         email: &str,
         session: SessionId,
         seconds: i64,
     ) -> Result<String, IdentityError> {
-        self.sign(OPERATOR_AUDIENCE, operator, email, session, None, seconds)
+        self.sign(ring, OPERATOR_AUDIENCE, operator, email, session, None, seconds)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one claim")]
     fn sign(
         &self,
+        ring: &Ring,
         audience: &str,
         user: UserId,
         email: &str,
@@ -190,60 +177,115 @@ impl Keys {
             org,
             user: UserClaim { id: user, email: email.to_owned() },
         };
-        let (kid, key) = &self.current;
-        let header = Header { kid: Some(kid.to_string()), ..Header::new(Algorithm::ES256) };
-        encode(&header, &claims, key).map_err(|_| IdentityError::Keys("signing failed"))
+        sign_with(ring.signer(KeyAlgorithm::Es256)?, None, &claims)
     }
 
-    /// Verifies a token for one audience. The algorithm is ours, never the token's choice.
-    fn verify(&self, token: &str, audience: &str) -> Result<WireClaims, IdentityError> {
-        let header = decode_header(token).map_err(|_| IdentityError::InvalidToken)?;
-        let kid = header.kid.ok_or(IdentityError::InvalidToken)?;
-        let key = self.verifying.get(&kid).ok_or(IdentityError::InvalidToken)?;
-        let mut validation = Validation::new(Algorithm::ES256);
+    /// Verifies a person's or operator's token. The algorithm is ours, never the token's choice.
+    fn verify(&self, ring: &Ring, token: &str, audience: &str) -> Result<(KeyId, WireClaims), IdentityError> {
+        let key = key_of(ring, token)?;
+        if key.algorithm != KeyAlgorithm::Es256 {
+            return Err(IdentityError::InvalidToken);
+        }
+        let mut validation = self.validation(key.algorithm);
         validation.set_audience(&[audience]);
+        let verified = decode::<WireClaims>(token, &key.verifying, &validation);
+        Ok((key.id, verified.map_err(|_| IdentityError::InvalidToken)?.claims))
+    }
+
+    fn validation(&self, algorithm: KeyAlgorithm) -> Validation {
+        let mut validation = Validation::new(algorithm.of_tokens());
         validation.set_issuer(&[&self.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.validate_nbf = true;
         validation.leeway = 0;
-        let verified = decode::<WireClaims>(token, key, &validation).map_err(|_| IdentityError::InvalidToken)?;
-        Ok(verified.claims)
+        validation
     }
 
-    pub(crate) fn verify_access(&self, token: &str) -> Result<Arc<Claims>, IdentityError> {
-        let wire = self.verify(token, &self.audience)?;
-        Ok(Arc::new(Claims {
-            user: wire.sub,
-            email: wire.user.email,
-            session: wire.sid,
-            org: wire.org,
-            expires_at: wire.exp,
-        }))
+    pub(crate) fn verify_access(&self, ring: &Ring, token: &str) -> Result<(KeyId, Arc<Claims>), IdentityError> {
+        let (key, wire) = self.verify(ring, token, &self.audience)?;
+        let claims =
+            Claims { user: wire.sub, email: wire.user.email, session: wire.sid, org: wire.org, expires_at: wire.exp };
+        Ok((key, Arc::new(claims)))
     }
 
-    pub(crate) fn verify_operator(&self, token: &str) -> Result<VerifiedOperator, IdentityError> {
-        let wire = self.verify(token, OPERATOR_AUDIENCE)?;
+    pub(crate) fn verify_operator(&self, ring: &Ring, token: &str) -> Result<VerifiedOperator, IdentityError> {
+        let (_, wire) = self.verify(ring, token, OPERATOR_AUDIENCE)?;
         Ok(VerifiedOperator { operator: wire.sub, email: wire.user.email, session: wire.sid })
     }
 }
 
-fn place(id: KeyId) -> String {
-    format!("signing_keys/{id}")
+/// Signs; `kind` is the token's `typ`, where it is not the usual one.
+fn sign_with<T: Serialize>(key: &RingKey, kind: Option<&str>, claims: &T) -> Result<String, IdentityError> {
+    let mut header = Header { kid: Some(key.id.to_string()), ..Header::new(key.algorithm.of_tokens()) };
+    if let Some(kind) = kind {
+        header.typ = Some(kind.to_owned());
+    }
+    encode(&header, claims, &key.signing).map_err(|_| IdentityError::Keys("signing failed"))
 }
 
-async fn create(connection: &SystemConnection, master: &MasterKey) -> Result<(), IdentityError> {
-    const INSERT: &str = "
-        insert into control.signing_keys (id, algorithm, public_jwk, sealed_private) values ($1, 'ES256', $2, $3)";
-    let failed = IdentityError::Keys("no key could be generated");
-    let generated = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-    let der = generated.map_err(|_| failed)?;
-    let id = KeyId::generate();
-    let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ec_der(der.as_ref()), Algorithm::ES256)
-        .map_err(|_| IdentityError::Keys("no public key could be derived"))?;
-    jwk.common.key_id = Some(id.to_string());
-    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-    let public = serde_json::to_value(&jwk).map_err(|_| IdentityError::Keys("the public key cannot be written"))?;
-    let sealed = master.seal(&place(id), &SecretString::from(STANDARD.encode(der.as_ref())));
-    connection.query(INSERT, params![id, public, sealed]).await?;
-    Ok(())
+/// The key that a token names.
+fn key_of<'a>(ring: &'a Ring, token: &str) -> Result<&'a RingKey, IdentityError> {
+    let header = decode_header(token).map_err(|_| IdentityError::InvalidToken)?;
+    let kid = header.kid.ok_or(IdentityError::InvalidToken)?;
+    ring.find(&kid).ok_or(IdentityError::InvalidToken)
+}
+
+impl Identity {
+    /// The keys as they were less than a second ago.
+    pub(crate) async fn key_ring(&self) -> Result<Arc<Ring>, IdentityError> {
+        if let Some(ring) = self.keys.ring.young() {
+            return Ok(ring);
+        }
+        let _turn = self.keys.ring.turn().await;
+        if let Some(ring) = self.keys.ring.young() {
+            return Ok(ring);
+        }
+        let connection = self.control("look for signing keys").await?;
+        self.keys.ring.read(&connection).await
+    }
+
+    /// The published public keys.
+    pub async fn jwks(&self) -> Result<Value, IdentityError> {
+        Ok(self.key_ring().await?.jwks())
+    }
+
+    /// Signs claims of another kind of token than ours for people and operators. `kind` is its `typ`, which
+    /// alone tells it from others: whoever verifies must ask for it.
+    ///
+    /// # Errors
+    /// If the keys cannot be read.
+    pub async fn sign_claims<T: Serialize>(
+        &self,
+        connection: &SystemConnection,
+        algorithm: KeyAlgorithm,
+        kind: &str,
+        claims: &T,
+    ) -> Result<String, IdentityError> {
+        sign_with(self.keys.ring.on(connection).await?.signer(algorithm)?, Some(kind), claims)
+    }
+
+    /// Verifies a token of such a kind that we signed with whatever key of ours. Whether what it stands for
+    /// still holds is the caller's to ask.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidToken`], whatever is wrong with it.
+    pub async fn verify_claims<T: DeserializeOwned>(
+        &self,
+        token: &str,
+        check: TokenCheck<'_>,
+    ) -> Result<T, IdentityError> {
+        let ring = self.key_ring().await?;
+        let key = key_of(&ring, token)?;
+        let mut validation = self.keys.validation(key.algorithm);
+        match check.audience {
+            Some(audience) => validation.set_audience(&[audience]),
+            None => validation.validate_aud = false,
+        }
+        validation.validate_exp = !check.may_be_over;
+        let verified = decode::<T>(token, &key.verifying, &validation).map_err(|_| IdentityError::InvalidToken)?;
+        match verified.header.typ {
+            Some(kind) if kind == check.kind => Ok(verified.claims),
+            _ => Err(IdentityError::InvalidToken),
+        }
+    }
 }

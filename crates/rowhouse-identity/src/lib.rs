@@ -17,6 +17,9 @@ mod error;
 mod identity;
 mod invitation;
 mod invite;
+mod key_change;
+mod key_pair;
+mod key_ring;
 mod keys;
 mod limit;
 mod link_token;
@@ -64,7 +67,9 @@ pub use error::IdentityError;
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
-pub use keys::{Claims, Org};
+pub use key_change::{CLIENT_TOKEN_SECONDS_MAX, JWKS_SECONDS, KeyOut, KeyState, RetiredKey};
+pub use key_ring::KeyAlgorithm;
+pub use keys::{Claims, Org, TokenCheck};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
@@ -105,4 +110,6 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0021_passkeys", include_str!("../migrations/0021_passkeys.sql")),
     ("identity_0022_trusted_devices", include_str!("../migrations/0022_trusted_devices.sql")),
     ("identity_0023_mfa_reminders", include_str!("../migrations/0023_mfa_reminders.sql")),
+    ("identity_0019_signing_keys", include_str!("../migrations/0019_signing_keys.sql")),
+    ("identity_0020_openid", include_str!("../migrations/0020_openid.sql")),
 ];

@@ -55,6 +55,10 @@ impl LimitedRoute {
     pub const DOMAIN_LOOKUP: Self = Self("domain_lookup");
     /// API keys that are refused, of an address: programs with good keys share addresses, too.
     pub const API_KEY: Self = Self("api_key");
+    /// Asking for a code of the OpenID provider: refused requests of an address, and all of a session.
+    pub const OAUTH_AUTHORIZE: Self = Self("oauth_authorize");
+    /// OpenID clients, codes and tokens that are refused, of an address: whole offices and servers share one.
+    pub const OAUTH_TOKEN: Self = Self("oauth_token");
     /// Codes of a person's second factor, wherever one is asked for.
     pub const MFA: Self = Self("mfa");
     /// Passkeys, begun and answered: a signature is not guessed, but each is a line and a check.
@@ -225,6 +229,16 @@ impl Identity {
             Some(account) => self.attempt_at(route, account, device),
             None => self.attempt_from(route, device),
         };
+        let connection = self.control("count an attempt").await?;
+        self.count(&connection, &attempt).await
+    }
+
+    /// Counts an attempt of somebody who has shown something already, whatever the address.
+    ///
+    /// # Errors
+    /// [`IdentityError::TooManyAttempts`].
+    pub async fn count_attempt_by(&self, route: LimitedRoute, holder: &str) -> Result<(), IdentityError> {
+        let attempt = self.attempt_by(route, holder, &Device::default());
         let connection = self.control("count an attempt").await?;
         self.count(&connection, &attempt).await
     }

@@ -17,7 +17,7 @@ use crate::password_again::Hashed;
 use crate::session::{Account, Device, Shown};
 
 /// Seconds an operator's token, and with it the session, is good for.
-const TOKEN_SECONDS: i64 = 60 * 60;
+pub(crate) const OPERATOR_TOKEN_SECONDS: i64 = 60 * 60;
 
 /// What an operator may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -168,16 +168,18 @@ impl Identity {
         }
         let session = SessionId::generate();
         let ip = device.ip.map(|ip| ip.to_string());
-        let values = params![session, id, ip.as_deref(), device.user_agent.as_deref(), TOKEN_SECONDS, factor.is_some()];
+        let values =
+            params![session, id, ip.as_deref(), device.user_agent.as_deref(), OPERATOR_TOKEN_SECONDS, factor.is_some()];
         let connection = self.control("sign in an operator").await?;
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
         Self::attempt_succeeded(&connection, &attempt).await?;
+        let ring = self.keys.ring.on(&connection).await?;
         drop(connection);
         self.hash_again(Hashed::Operator(id), password.clone(), hash.as_deref()).await;
         self.record(SecurityEventKind::OperatorSignIn, Some(id), None, None, &device);
-        let access_token = self.keys.sign_operator(id, email.as_str(), session, TOKEN_SECONDS)?;
+        let access_token = self.keys.sign_operator(&ring, id, email.as_str(), session, OPERATOR_TOKEN_SECONDS)?;
         let mfa_missing = factor.is_none() && self.settings.mfa_demanded;
-        Ok(OperatorTokens { access_token, expires_in: TOKEN_SECONDS, mfa_missing })
+        Ok(OperatorTokens { access_token, expires_in: OPERATOR_TOKEN_SECONDS, mfa_missing })
     }
 
     /// Whose address and password these are, of operators.
@@ -218,7 +220,7 @@ impl Identity {
             from control.operator_sessions s join control.operators o on o.id = s.operator_id
             left join control.second_factors f on f.holder = o.id and f.confirmed_at is not null
             where s.id = $1 and o.id = $2 and s.revoked_at is null and s.expires_at > now() and o.active";
-        let verified = self.keys.verify_operator(token)?;
+        let verified = self.keys.verify_operator(&*self.key_ring().await?, token)?;
         let connection = self.control("check an operator").await?;
         let row = connection.query_opt(ALIVE, params![verified.session, verified.operator]).await?;
         let row = row.ok_or(IdentityError::InvalidToken)?;

@@ -39,7 +39,7 @@ impl Identity {
         let mut connection = self.control("refresh a session").await?;
         let next = used.next(&self.refresh_keys);
         if let Some(row) = self.rotate(&connection, used, &next).await? {
-            return self.tokens_of(&row, &next);
+            return self.tokens_of(&connection, &row, &next).await;
         }
         if let Some(tokens) = self.replay(&connection, used).await? {
             return Ok(tokens);
@@ -117,21 +117,29 @@ impl Identity {
         for _ in 0..rotations {
             if token.hash() == newest {
                 let alive: bool = row.get(7);
-                return if alive { self.tokens_of(&row, &token).map(Some) } else { Err(IdentityError::InvalidToken) };
+                if !alive {
+                    return Err(IdentityError::InvalidToken);
+                }
+                return self.tokens_of(connection, &row, &token).await.map(Some);
             }
             token = token.next(&self.refresh_keys);
         }
         Ok(None)
     }
 
-    fn tokens_of(&self, row: &Row, refresh: &RefreshToken) -> Result<Tokens, IdentityError> {
+    async fn tokens_of(
+        &self,
+        connection: &SystemConnection,
+        row: &Row,
+        refresh: &RefreshToken,
+    ) -> Result<Tokens, IdentityError> {
         let (user, email): (_, String) = (UserId::from_uuid(row.get(0)), row.get(1));
         let org = row.get::<_, Option<uuid::Uuid>>(2).map(|id| Org {
             id: TenantId::from_uuid(id),
             role: row.get(3),
             slug: row.get(4),
         });
-        self.tokens_for(user, &email, refresh, org)
+        self.tokens_for(connection, user, &email, refresh, org).await
     }
 
     /// Ends the session of a token that we made but that is not its newest, and writes to its

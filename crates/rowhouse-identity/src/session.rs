@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
+use crate::key_change::key_signed_until;
+use crate::key_ring::KeyAlgorithm;
 use crate::keys::{Claims, Org};
 use crate::limit::{Attempt, LimitedRoute, Target, admit};
 use crate::member::MembershipOut;
@@ -278,18 +280,21 @@ impl Identity {
             password_hash
         ];
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
-        Ok(Opened { session: refresh.session, tokens: self.tokens_for(user, email, &refresh, org)?, tenant })
+        let tokens = self.tokens_for(connection, user, email, &refresh, org).await?;
+        Ok(Opened { session: refresh.session, tokens, tenant })
     }
 
-    pub(crate) fn tokens_for(
+    pub(crate) async fn tokens_for(
         &self,
+        connection: &SystemConnection,
         user: UserId,
         email: &str,
         refresh: &RefreshToken,
         org: Option<Org>,
     ) -> Result<Tokens, IdentityError> {
         let seconds = self.settings.access_token_seconds;
-        let access_token = self.keys.sign_access(user, email, refresh.session, org, seconds)?;
+        let ring = self.keys.ring.on(connection).await?;
+        let access_token = self.keys.sign_access(&ring, user, email, refresh.session, org, seconds)?;
         let refresh_token = refresh.expose().to_owned();
         Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned(), device_token: None })
     }
@@ -325,7 +330,7 @@ impl Identity {
         connection.query(SWITCH, params![claims.session, id, next.hash()]).await?;
         connection.commit().await?;
         self.record(SecurityEventKind::TenantSwitch, Some(claims.user), id, None, &device);
-        self.tokens_for(claims.user, &claims.email, &next, org)
+        self.tokens_for(&connection, claims.user, &claims.email, &next, org).await
     }
 
     /// Ends the caller's session.
@@ -371,11 +376,13 @@ impl Identity {
         let org = choose_tenant(&connection, user, Some(&tenant.to_string())).await?;
         let session = SessionId::generate();
         let ends = chrono::Utc::now().timestamp() + seconds;
+        let ring = self.keys.ring.on(&connection).await?;
         connection.begin().await?;
+        key_signed_until(&connection, ring.signer(KeyAlgorithm::Es256)?.id, ends).await?;
         connection.query(INSERT, params![session, user, tenant, ends]).await?;
         Actor::system().did("create_developer_token").on("user", user).on_tenant(tenant).write(&connection).await?;
         connection.commit().await?;
-        self.keys.sign_access(user, &user_out.email, session, org, seconds)
+        self.keys.sign_access(&ring, user, &user_out.email, session, org, seconds)
     }
 
     /// The tenant to work in. A person who names one that is not theirs is reported.

@@ -7,7 +7,9 @@ use std::error::Error;
 
 use bytes::BytesMut;
 use chrono::{DateTime, Utc};
-use rowhouse_types::{DeviceId, InvitationId, KeyId, PasskeyId, SagaId, SessionId, TenantId, UserId};
+use rowhouse_types::{
+    ClientId, DeviceId, GrantId, InvitationId, KeyId, PasskeyId, SagaId, SessionId, TenantId, UserId,
+};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
@@ -130,7 +132,7 @@ macro_rules! param_from_id {
     )*};
 }
 
-param_from_id! { TenantId, UserId, SessionId, SagaId, InvitationId, KeyId, PasskeyId, DeviceId }
+param_from_id! { TenantId, UserId, SessionId, SagaId, InvitationId, KeyId, PasskeyId, DeviceId, ClientId, GrantId }
 
 impl<'a> From<&'a str> for Param<'a> {
     fn from(text: &'a str) -> Self {

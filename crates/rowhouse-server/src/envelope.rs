@@ -129,6 +129,13 @@ impl IntoResponse for Failure {
     }
 }
 
+/// A refusal in the form of a standard, whose body is written already. For the log only.
+#[derive(Debug, Clone)]
+pub(crate) struct BareFailure {
+    pub(crate) code: ErrorCode,
+    pub(crate) cause: String,
+}
+
 fn cause_of(error: &ApiError) -> Option<String> {
     use std::error::Error as _;
     let mut causes = Vec::new();

@@ -4,15 +4,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
 use rowhouse_identity::{Claims, FactorChange, Holder, KeyAccess, Manager, OperatorRole, is_api_key};
+use rowhouse_openid::{ClientAccess, is_client_token};
 use rowhouse_postgres::TenantContext;
 use rowhouse_records::Caller;
 use rowhouse_tenants::{Tenant, TenantStatus};
-use rowhouse_types::{Action, ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
+use rowhouse_types::{Action, ApiError, ClientId, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
 use crate::client::{client_ip, device};
@@ -80,6 +81,8 @@ enum Who {
     Person(UserId, SessionId),
     /// A program, by an API key of the tenant.
     Key(KeyId),
+    /// An OpenID client, for this person.
+    Client(UserId, ClientId),
 }
 
 /// Somebody at work in a tenant, a person or an API key: the proof that the gate let the request
@@ -139,7 +142,7 @@ impl Party {
     /// Who asks, as the data API needs it. A key owns no records.
     pub(crate) fn caller(&self) -> Caller<'_> {
         let user = match self.who {
-            Who::Person(user, _) => Some(user),
+            Who::Person(user, _) | Who::Client(user, _) => Some(user),
             Who::Key(_) => None,
         };
         Caller { context: &self.context, user, grants: &self.grants }
@@ -148,7 +151,7 @@ impl Party {
     /// As the audit log names them, with this request.
     pub(crate) fn actor(&self) -> Actor {
         let actor = match self.who {
-            Who::Person(user, _) => Actor::user(user),
+            Who::Person(user, _) | Who::Client(user, _) => Actor::user(user),
             Who::Key(key) => Actor::key(key),
         };
         actor.in_request(&self.facts.request_id)
@@ -159,6 +162,7 @@ impl Party {
 enum Credential {
     Token(Arc<Claims>),
     Key(Arc<KeyAccess>),
+    Client(ClientAccess),
 }
 
 impl Credential {
@@ -168,6 +172,11 @@ impl Credential {
             let key = state.identity.verify_api_key(token, || device(state, parts)).await?;
             let _ = facts(parts).key.set(key.id);
             return Ok(Self::Key(key));
+        }
+        if let Some(openid) = state.openid.as_ref().filter(|_| is_client_token(token)) {
+            let access = openid.authenticate(token).await?;
+            let _ = facts(parts).user.set(access.user);
+            return Ok(Self::Client(access));
         }
         let claims = claims(state, token).await?;
         let _ = facts(parts).user.set(claims.user);
@@ -179,6 +188,7 @@ impl Credential {
         match self {
             Self::Token(claims) => claims.org.as_ref().map(|org| org.id),
             Self::Key(key) => Some(key.tenant),
+            Self::Client(access) => Some(access.tenant),
         }
     }
 
@@ -186,6 +196,7 @@ impl Credential {
         match self {
             Self::Token(claims) => Who::Person(claims.user, claims.session),
             Self::Key(key) => Who::Key(key.id),
+            Self::Client(access) => Who::Client(access.user, access.client),
         }
     }
 }
@@ -217,6 +228,19 @@ impl FromRequestParts<ServerState> for Person {
     }
 }
 
+/// Whoever is here: nobody too, and nobody by what is not good any more.
+impl OptionalFromRequestParts<ServerState> for Person {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Option<Self>, Failure> {
+        match <Self as FromRequestParts<ServerState>>::from_request_parts(parts, state).await {
+            Ok(person) => Ok(Some(person)),
+            Err(Failure(error)) if error.code == ErrorCode::Unauthenticated => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
 impl FromRequestParts<ServerState> for Operator {
     type Rejection = Failure;
 
@@ -241,7 +265,7 @@ impl FromRequestParts<ServerState> for PersonAccount {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let person = Person::from_request_parts(parts, state).await?;
+        let person = <Person as FromRequestParts<_>>::from_request_parts(parts, state).await?;
         let holder = Holder::User(person.claims.user);
         let change = FactorChange { holder, actor: person.actor(), device: device(state, parts) };
         Ok(Self(Account { email: person.claims.email.clone(), change }))
@@ -252,7 +276,7 @@ impl FromRequestParts<ServerState> for ProvedPersonAccount {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let person = Person::from_request_parts(parts, state).await?;
+        let person = <Person as FromRequestParts<_>>::from_request_parts(parts, state).await?;
         state.identity.require_recent_proof(person.claims.session).await?;
         let PersonAccount(account) = PersonAccount::from_request_parts(parts, state).await?;
         Ok(Self(account))
@@ -293,7 +317,7 @@ impl FromRequestParts<ServerState> for PathMember {
         let PathParty(party) = PathParty::from_request_parts(parts, state).await?;
         match party.who {
             Who::Person(user, _) => Ok(Self(Member { user, party })),
-            Who::Key(_) => {
+            Who::Key(_) | Who::Client(..) => {
                 Err(Failure(ApiError::permission_denied("This is for people: an API key does not open it. Sign in.")))
             }
         }
@@ -446,14 +470,10 @@ async fn membership(
         return Ok(None);
     }
     let part = match credential {
-        Credential::Token(claims) => {
-            let access = state.identity.access(claims.user, tenant.id).await?;
-            access.map(|access| Part {
-                role: Some(access.role.clone()),
-                grants: access.grants.clone(),
-                is_mfa_overdue: access.is_mfa_overdue(),
-            })
-        }
+        Credential::Token(claims) => persons_part(state, claims.user, tenant.id).await?,
+        // It opens the tenant that it was given for, whatever others its person belongs to.
+        Credential::Client(access) if access.tenant != tenant.id => None,
+        Credential::Client(access) => persons_part(state, access.user, tenant.id).await?,
         Credential::Key(key) => (key.tenant == tenant.id).then(|| Part {
             role: key.role.clone(),
             grants: key.grants.clone(),
@@ -461,6 +481,15 @@ async fn membership(
         }),
     };
     Ok(part.map(|part| (tenant, part)))
+}
+
+async fn persons_part(state: &ServerState, user: UserId, tenant: TenantId) -> Result<Option<Part>, ApiError> {
+    let access = state.identity.access(user, tenant).await?;
+    Ok(access.map(|access| Part {
+        role: Some(access.role.clone()),
+        grants: access.grants.clone(),
+        is_mfa_overdue: access.is_mfa_overdue(),
+    }))
 }
 
 fn mismatch() -> ApiError {
@@ -499,6 +528,7 @@ fn report(
     let (user, details) = match credential.who() {
         Who::Person(user, _) => (Some(user), Value::Null),
         Who::Key(key) => (None, json!({ "api_key": key })),
+        Who::Client(user, client) => (Some(user), json!({ "client_id": client })),
     };
     let device = device(state, parts);
     state.audit.record(SecurityEvent {

@@ -7,6 +7,7 @@
 mod body;
 mod client;
 mod envelope;
+mod form;
 mod gate;
 mod host;
 mod kept_mails;

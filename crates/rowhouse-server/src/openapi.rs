@@ -59,7 +59,8 @@ fn operation(route: &RouteDoc) -> Value {
         "security": security(route),
     });
     if let Some(body) = &route.body {
-        operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": body } } });
+        let content_type = if route.oauth { "application/x-www-form-urlencoded" } else { "application/json" };
+        operation["requestBody"] = json!({ "required": true, "content": { content_type: { "schema": body } } });
     }
     operation
 }
@@ -99,6 +100,10 @@ fn query_parameter(name: &str, meaning: &str, schema: Value) -> Value {
 fn responses(route: &RouteDoc, status: u16, data: Value) -> Value {
     let mut responses = Map::new();
     let answer = match route.bare {
+        _ if (300..400).contains(&status) => {
+            let location = json!({ "required": true, "schema": { "type": "string" } });
+            json!({ "description": "On to another address.", "headers": { "Location": location } })
+        }
         Some(content_type) => json!({ "description": "Success.", "content": { content_type: { "schema": data } } }),
         None => success(data, false),
     };
@@ -110,6 +115,11 @@ fn responses(route: &RouteDoc, status: u16, data: Value) -> Value {
         Access::PathTenant => &[400, 401, 403, 404],
         Access::Operator => &[400, 401, 403],
     };
+    if route.oauth {
+        for status in route.refusals {
+            responses.insert(status.to_string(), oauth_refusal());
+        }
+    }
     for status in of_access.iter().chain(route.refusals).chain(&[429, 503, 504]) {
         responses.entry(status.to_string()).or_insert_with(|| refusal(*status));
     }
@@ -132,6 +142,13 @@ fn refusal(status: u16) -> Value {
     json!({
         "description": format!("Refused: {}.", codes.join(", ")),
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } }
+    })
+}
+
+fn oauth_refusal() -> Value {
+    json!({
+        "description": "Refused, in the words of RFC 6749.",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/OAuthError" } } }
     })
 }
 
@@ -159,6 +176,11 @@ fn shared_schemas() -> Map<String, Value> {
                     }
                 }
             }
+        },
+        "OAuthError": {
+            "type": "object",
+            "required": ["error"],
+            "properties": { "error": { "type": "string" }, "error_description": { "type": "string" } }
         },
         "Pagination": {
             "type": "object",

@@ -47,6 +47,8 @@ pub struct RouteDoc {
     pub success: (u16, Value),
     /// The content type of an answer without the envelope, in the form of a standard.
     pub bare: Option<&'static str>,
+    /// Whether requests and refusals have the forms of OAuth.
+    pub oauth: bool,
     /// Statuses of refusal, beside those that every route of its access has.
     pub refusals: &'static [u16],
 }
@@ -66,6 +68,7 @@ impl RouteDoc {
             body: None,
             success,
             bare: None,
+            oauth: false,
             refusals: &[],
         }
     }
@@ -98,6 +101,13 @@ impl RouteDoc {
 
     pub(crate) fn bare(mut self, content_type: &'static str) -> Self {
         self.bare = Some(content_type);
+        self
+    }
+
+    /// Takes forms and refuses as OAuth does: for a handler that takes [`crate::form::FormBytes`] and fails
+    /// with [`crate::form::OAuthFailure`].
+    pub(crate) fn oauth(mut self) -> Self {
+        self.oauth = true;
         self
     }
 

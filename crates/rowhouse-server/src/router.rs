@@ -37,6 +37,10 @@ fn all() -> Routes {
     routes::roles::add(&mut list);
     routes::mfa_policy::add(&mut list);
     routes::api_keys::add(&mut list);
+    routes::oauth::add(&mut list);
+    routes::oauth_token::add(&mut list);
+    routes::consents::add(&mut list);
+    routes::oauth_clients::add(&mut list);
     routes::admin::add(&mut list);
     routes::users::add(&mut list);
     routes::records::add(&mut list);
@@ -54,6 +58,7 @@ pub fn router(state: ServerState) -> Router {
     if state.clerk.is_some() {
         router = router.layer(middleware::from_fn(routes::clerk::refuse_built_in));
     }
+    router = router.layer(middleware::from_fn(routes::oauth_token::allow_any_origin));
     let settings = state.settings.clone();
     let mut router = router.with_state(state);
     if let Some(folder) = &settings.kept_mails {

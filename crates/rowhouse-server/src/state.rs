@@ -7,6 +7,7 @@ use rowhouse_audit::Audit;
 use rowhouse_clerk::Clerk;
 use rowhouse_identity::Identity;
 use rowhouse_mail::Folder;
+use rowhouse_openid::OpenId;
 use rowhouse_postgres::{Databases, SystemAuthority, TenantAuthority};
 use rowhouse_records::Records;
 use rowhouse_tenants::Tenants;
@@ -46,6 +47,8 @@ pub struct Inner {
     pub(crate) identity: Arc<Identity>,
     /// In place of what `identity` knows of people's tokens, if people sign in with Clerk.
     pub(crate) clerk: Option<Arc<Clerk>>,
+    /// Other programs' sign-in with accounts here; none where accounts are elsewhere.
+    pub(crate) openid: Option<Arc<OpenId>>,
     pub(crate) audit: Audit,
     pub(crate) records: Records,
 }
@@ -64,6 +67,8 @@ pub struct Services {
     pub identity: Arc<Identity>,
     /// Where people sign in, if it is Clerk.
     pub clerk: Option<Arc<Clerk>>,
+    /// Other programs' sign-in with accounts here; none where accounts are elsewhere.
+    pub openid: Option<Arc<OpenId>>,
     /// Security events.
     pub audit: Audit,
     /// The data API.
@@ -73,8 +78,17 @@ pub struct Services {
 impl ServerState {
     /// Binds the services to the HTTP side.
     pub fn new(settings: ServerSettings, services: Services) -> Self {
-        let Services { databases, tenant_authority, system_authority, tenants, identity, clerk, audit, records } =
-            services;
+        let Services {
+            databases,
+            tenant_authority,
+            system_authority,
+            tenants,
+            identity,
+            clerk,
+            openid,
+            audit,
+            records,
+        } = services;
         Self(Arc::new(Inner {
             settings,
             databases,
@@ -83,6 +97,7 @@ impl ServerState {
             tenants,
             identity,
             clerk,
+            openid,
             audit,
             records,
         }))

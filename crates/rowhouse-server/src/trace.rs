@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use rowhouse_types::{ErrorCode, KeyId, TenantId, UserId};
 
-use crate::envelope::{failure_of, write_failure};
+use crate::envelope::{BareFailure, failure_of, write_failure};
 use crate::metrics::{UnderWay, record_request};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,7 +52,8 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("(none)", MatchedPath::as_str);
     let mut response = next.run(request).await;
-    let failure = failure_of(&mut response);
+    let bare = response.extensions_mut().remove::<BareFailure>();
+    let failure = if bare.is_none() { failure_of(&mut response) } else { None };
     if let Some(failure) = &failure {
         response = write_failure(response, failure, &facts.request_id);
     }
@@ -62,9 +63,10 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     record_request(&method, route, status, started.elapsed());
     let line = Line { facts: &facts, method: &method, route, status, duration_ms: started.elapsed().as_millis() };
-    match &failure {
-        Some(failure) => line.failed(failure.code, failure.cause.as_deref()),
-        None => line.succeeded(),
+    match (&failure, &bare) {
+        (Some(failure), _) => line.failed(failure.code, failure.cause.as_deref()),
+        (None, Some(bare)) => line.failed(bare.code, Some(&bare.cause)),
+        (None, None) => line.succeeded(),
     }
     response
 }

@@ -69,4 +69,8 @@ id_kinds! {
     PasskeyId,
     /// A device that stands for a second factor.
     DeviceId,
+    /// A program that people sign in to with their account here.
+    ClientId,
+    /// What a person let such a program do.
+    GrantId,
 }

@@ -14,7 +14,7 @@ mod suggest;
 
 pub use email::{EmailAddress, EmailError};
 pub use error::{ApiError, ErrorCode, FieldError, Result};
-pub use id::{DeviceId, InvitationId, KeyId, PasskeyId, SagaId, SessionId, TenantId, UserId};
+pub use id::{ClientId, DeviceId, GrantId, InvitationId, KeyId, PasskeyId, SagaId, SessionId, TenantId, UserId};
 pub use key::{MasterKey, SealError, Signer};
 pub use page::{PER_PAGE_DEFAULT, PER_PAGE_MAX, Pagination};
 pub use permission::{Action, Grants, Permission, PermissionError, RoleKey, Scope};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rowhouse_identity::KeyAlgorithm;
 use rowhouse_mail::MailStatus;
 
 use crate::settings::SettingsArgs;
@@ -62,6 +63,12 @@ pub(crate) enum Command {
     /// People with an account
     #[command(subcommand)]
     User(UserCommand),
+    /// Keys that sign tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Programs that people sign in to with their account here (OpenID Connect)
+    #[command(subcommand)]
+    OauthClient(OauthClientCommand),
     /// Data for development
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -290,6 +297,93 @@ pub(crate) enum UserCommand {
     ResetMfa {
         /// E-mail address
         email: String,
+    },
+}
+
+/// `rowhouse keys …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List signing keys: which signs, which is next, which only verifies
+    List,
+    /// Make new keys: published at once, signing ten minutes later; no token breaks
+    Rotate {
+        /// Only that of this algorithm
+        #[arg(long, value_enum)]
+        algorithm: Option<KeyAlgorithmArg>,
+    },
+    /// Tell when a key ends, or end it now
+    Retire {
+        /// Its id, as `keys list` shows it
+        key: String,
+        /// It is compromised: refuse all that it has signed
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+/// What a key signs with.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KeyAlgorithmArg {
+    /// ECDSA on P-256
+    Es256,
+    /// RSA
+    Rs256,
+}
+
+impl From<KeyAlgorithmArg> for KeyAlgorithm {
+    fn from(algorithm: KeyAlgorithmArg) -> Self {
+        match algorithm {
+            KeyAlgorithmArg::Es256 => Self::Es256,
+            KeyAlgorithmArg::Rs256 => Self::Rs256,
+        }
+    }
+}
+
+/// `rowhouse oauth-client …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OauthClientCommand {
+    /// Register a program; its secret is shown once
+    Create {
+        /// What people are told it is called
+        #[arg(long)]
+        name: String,
+        /// Where people are sent back to; may be given several times
+        #[arg(long = "redirect-uri", value_name = "URI", required = true)]
+        redirect_uris: Vec<String>,
+        /// Where they may be sent after signing out; may be given several times
+        #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+        post_logout_redirect_uris: Vec<String>,
+        /// What it may ask for: some of openid, profile, email, org, offline_access, api
+        #[arg(long, value_delimiter = ',', default_value = "openid,profile,email,org")]
+        scopes: Vec<String>,
+        /// What its ID tokens are signed with
+        #[arg(long, value_enum, default_value_t = KeyAlgorithmArg::Es256)]
+        id_token_algorithm: KeyAlgorithmArg,
+        /// It cannot keep a secret: a page in a browser, an app on a device
+        #[arg(long)]
+        public: bool,
+        /// It is the service's own: people are not asked
+        #[arg(long)]
+        first_party: bool,
+    },
+    /// List programs, the newest first
+    List {
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+    /// Give a program another secret
+    RotateSecret {
+        /// Its client_id
+        client: String,
+        /// How long the secret before is good too
+        #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+        overlap: u32,
+    },
+    /// Remove a program, and all tokens that it has
+    Delete {
+        /// Its client_id
+        client: String,
     },
 }
 

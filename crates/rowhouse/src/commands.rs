@@ -3,8 +3,10 @@
 mod app;
 mod db;
 mod doctor;
+mod keys;
 mod mail;
 mod migrate;
+mod oauth_client;
 mod operator;
 mod seed;
 mod serve;
@@ -85,6 +87,8 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> anyh
         Command::Mail(command) => mail::run(command, settings, output).await,
         Command::Operator(command) => operator::run(command, settings, output).await,
         Command::User(command) => user::run(command, settings, output).await,
+        Command::Keys(command) => keys::run(command, settings, output).await,
+        Command::OauthClient(command) => oauth_client::run(command, settings, output).await,
         Command::Seed(command) => seed::run(command, settings, output).await,
         Command::Token { tenant, member, minutes } => token::run(&tenant, member, minutes, settings, output).await,
         Command::Db(command) => db::run(command, settings, output).await,

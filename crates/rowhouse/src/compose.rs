@@ -11,6 +11,7 @@ use rowhouse_audit::Audit;
 use rowhouse_clerk::Clerk;
 use rowhouse_identity::{Identity, IdentitySettings, LimitSettings};
 use rowhouse_mail::{Folder, Mailer};
+use rowhouse_openid::{OpenId, OpenIdServices};
 use rowhouse_postgres::{Authorities, Databases, bootstrap};
 use rowhouse_records::Records;
 use rowhouse_server::{ServerSettings, ServerState, Services};
@@ -42,6 +43,32 @@ impl Ground {
             .with_context(|| format!("cannot use the server at {}", server.settings.address()))?;
         let (databases, authorities) = Databases::open(server.settings.clone());
         Ok(Self { server, databases, authorities, master_key })
+    }
+
+    /// Identity on a control database of the newest version, for commands that need no app.
+    pub(crate) async fn identity(
+        &self,
+        settings: &Settings,
+        purpose: &'static str,
+    ) -> anyhow::Result<(Arc<Identity>, Audit)> {
+        let system = &self.authorities.system;
+        rowhouse_tenants::migrate_control(&self.databases, &system.scope(purpose)).await?;
+        let audit = Audit::start(self.databases.clone(), system.clone());
+        let identity_settings = IdentitySettings { issuer: settings.public_url.clone(), ..IdentitySettings::default() };
+        let (databases, master) = (self.databases.clone(), self.master_key.clone());
+        let identity = Identity::open(databases, system.clone(), master, audit.clone(), identity_settings).await?;
+        Ok((Arc::new(identity), audit))
+    }
+
+    /// The OpenID provider.
+    pub(crate) fn openid(&self, settings: &Settings, identity: &Arc<Identity>, audit: &Audit) -> OpenId {
+        let services = OpenIdServices {
+            databases: self.databases.clone(),
+            authority: self.authorities.system.clone(),
+            identity: identity.clone(),
+            audit: audit.clone(),
+        };
+        OpenId::new(&settings.public_url, &self.master_key, services)
     }
 
     /// Closes the pools and stops the server if this process runs it.
@@ -164,6 +191,8 @@ impl Rowhouse {
             tenants: self.tenants.clone(),
             identity: self.identity.clone(),
             clerk: self.clerk.clone(),
+            // With Clerk nobody has an account here to sign in to other programs with.
+            openid: self.clerk.is_none().then(|| Arc::new(self.ground.openid(settings, &self.identity, &self.audit))),
             audit: self.audit.clone(),
             records,
         };

@@ -8,6 +8,7 @@ mod email;
 mod forgery;
 mod invitation;
 mod invite;
+mod key_change;
 mod keys;
 mod letters;
 mod limit;
@@ -216,6 +217,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::Name { field } | IdentityError::Field { field, .. } => field,
         IdentityError::Password(_) => "password",
         IdentityError::Dns(_) => "dns",
+        IdentityError::KeyWaiting { .. } => "key waiting",
         IdentityError::Keys(why) => why,
         IdentityError::Database(error) => panic!("{error}"),
     }

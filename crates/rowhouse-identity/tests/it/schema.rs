@@ -32,6 +32,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "member_changes",
         "memberships SELECT",
         "mfa_policies",
+        "openid_grants",
         "roles SELECT",
         "sessions",
     ];

@@ -23,7 +23,7 @@ async fn a_token_carries_the_claims_of_the_interfaces() {
     assert_eq!(tokens.expires_in, 900);
     let header = part(&tokens.access_token, 0);
     assert_eq!(header["alg"], "ES256");
-    assert_eq!(header["kid"], ground.identity.jwks()["keys"][0]["kid"]);
+    assert_eq!(header["kid"], ground.identity.jwks().await.unwrap()["keys"][0]["kid"]);
     let claims = part(&tokens.access_token, 1);
     let names: Vec<&String> = claims.as_object().unwrap().keys().collect();
     assert_eq!(names, ["iss", "aud", "sub", "exp", "iat", "jti", "sid", "org", "user"]);

@@ -1,9 +1,10 @@
 //! Sign-up, sign-in and what a session may do with itself.
 
 use axum::extract::State;
-use axum::http::Method;
 use axum::http::request::Parts;
-use rowhouse_identity::{DeviceTrust, LimitedRoute, SignIn, Tokens};
+use axum::http::{Method, header};
+use axum::response::IntoResponse;
+use rowhouse_identity::{DeviceTrust, JWKS_SECONDS, LimitedRoute, SignIn, Tokens};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
 use schemars::{JsonSchema, schema_for};
@@ -328,8 +329,9 @@ async fn get_me(State(state): State<ServerState>, person: Person) -> Result<Answ
     Ok(Answer::ok(serde_json::to_value(me).map_err(ApiError::internal)?))
 }
 
-async fn get_jwks(State(state): State<ServerState>) -> axum::Json<Value> {
-    axum::Json(state.identity.jwks())
+async fn get_jwks(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {
+    let keys = state.identity.jwks().await?;
+    Ok(([(header::CACHE_CONTROL, format!("public, max-age={JWKS_SECONDS}"))], axum::Json(keys)))
 }
 
 async fn sign_in_operator(

@@ -6,6 +6,18 @@ use serde_json::json;
 
 use crate::service::{Answer, Caller, PASSWORD, Service};
 
+/// What the changing routes of operators are told as, in the order in which they are called.
+const DEEDS: [&str; 8] = [
+    "create_oauth_client",
+    "create_tenant audited",
+    "change_oauth_client",
+    "rotate_oauth_client_secret",
+    "suspend_tenant audited",
+    "reactivate_tenant audited",
+    "delete_oauth_client",
+    "delete_tenant audited",
+];
+
 /// Lines of the audit log that fulfil a condition, as text, the oldest first.
 fn lines(service: &Service, condition: &str) -> Vec<String> {
     let select = format!(
@@ -25,11 +37,21 @@ async fn call(operator: &Caller, method: &Method, path: &str, slug: &str) -> Ans
             json!({ "name": slug, "slug": slug, "admin_email": format!("admin@{slug}.example") })
         }
         ("POST", "/api/admin/tenants/{tenant}/suspend" | "/api/admin/tenants/{tenant}/reactivate") => json!({}),
-        ("DELETE", "/api/admin/tenants/{tenant}") => json!(null),
+        ("DELETE", "/api/admin/tenants/{tenant}" | "/api/admin/oauth-clients/{id}") => json!(null),
+        ("POST", "/api/admin/oauth-clients") => {
+            json!({ "name": slug, "redirect_uris": ["https://app.example.com/cb"] })
+        }
+        ("PATCH", "/api/admin/oauth-clients/{id}") | ("POST", "/api/admin/oauth-clients/{id}/secret") => json!({}),
         _ => panic!("the audit suite does not know {method} {path}: what does it change, and where is it told?"),
     };
     let body = Some(&body).filter(|body| !body.is_null());
-    operator.send(method.clone(), &path.replace("{tenant}", slug), body).await
+    let mut path = path.replace("{tenant}", slug);
+    if path.contains("{id}") {
+        let clients = operator.get("/api/admin/oauth-clients?limit=200").await;
+        let client = clients.data().iter().find(|client| client["name"] == slug).unwrap();
+        path = path.replace("{id}", client["id"].as_str().unwrap());
+    }
+    operator.send(method.clone(), &path, body).await
 }
 
 /// The changing routes of operators, in an order in which each has something to change.
@@ -45,7 +67,8 @@ async fn changing_routes(service: &Service) -> Vec<(Method, String)> {
     }
     let turn = |method: &Method, path: &str| match path.rsplit('/').next() {
         _ if *method == Method::DELETE => 3,
-        Some("suspend") => 1,
+        Some("suspend" | "secret") => 1,
+        _ if *method == Method::PATCH => 1,
         Some("reactivate") => 2,
         _ => 0,
     };
@@ -67,9 +90,7 @@ async fn every_changing_route_of_operators_tells_who_did_what_in_which_request()
         let [line] = found.as_slice() else { panic!("{method} {path}: {found:?}") };
         told.push(line.clone());
     }
-    let by = "operator auditor@operators.example";
-    let deeds = ["create_tenant", "suspend_tenant", "reactivate_tenant", "delete_tenant"];
-    assert_eq!(told, deeds.map(|deed| format!("{by} {deed} audited")));
+    assert_eq!(told, DEEDS.map(|deed| format!("operator auditor@operators.example {deed}")));
 }
 
 #[tokio::test]
@@ -87,8 +108,7 @@ async fn a_deed_that_cannot_be_told_is_not_done_and_the_next_one_is() {
         assert!(done.status.is_success(), "{method} {path}: {}", done.body);
     }
     let told = lines(&service, "a.actor_kind = 'operator'");
-    let deeds = ["create_tenant", "suspend_tenant", "reactivate_tenant", "delete_tenant"];
-    assert_eq!(told, deeds.map(|deed| format!("operator auditor@operators.example {deed} audited")));
+    assert_eq!(told, DEEDS.map(|deed| format!("operator auditor@operators.example {deed}")));
 }
 
 #[tokio::test]
@@ -121,7 +141,14 @@ async fn every_changing_verb_of_the_command_line_is_told() {
         ("seed demo --tenants 1 --rows 10", vec!["system create_tenant demo-0001", "system seed_tenant demo-0001"]),
         ("migrate up", vec![]),
         ("migrate up --target control", vec![]),
+        ("keys rotate", vec!["system rotate_signing_key", "system rotate_signing_key"]),
+        (
+            "oauth-client create --name Cli --redirect-uri https://app.example.com/cb",
+            vec!["system create_oauth_client"],
+        ),
         // What only looks is not told.
+        ("keys list", vec![]),
+        ("oauth-client list", vec![]),
         ("tenant list", vec![]),
         ("tenant show acme", vec![]),
         ("operator list", vec![]),

@@ -497,3 +497,13 @@ async fn who_acts_in_anothers_place_is_told_of() {
     while clerk.control(&find).is_empty() {}
     assert_eq!(clerk.control(&find), "user_2support");
 }
+
+#[tokio::test]
+async fn other_programs_sign_people_in_with_clerk_too() {
+    let Some(clerk) = Clerk::shared() else { return };
+    let anonymous = clerk.service.anonymous();
+    for path in ["/oauth/authorize", "/oauth/logout", "/oauth/userinfo", "/.well-known/openid-configuration"] {
+        assert_eq!(anonymous.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(anonymous.get("/.well-known/jwks.json").await.status, 200);
+}

@@ -37,6 +37,8 @@ fn every_verb_gives_one_json_document_beside_a_running_service() {
         vec!["app", "describe"],
         vec!["operator", "list"],
         vec!["mail", "list"],
+        vec!["keys", "list"],
+        vec!["oauth-client", "list"],
         vec!["token", "--tenant", "acme"],
         vec!["db", "status"],
         vec!["doctor"],

@@ -70,13 +70,15 @@ struct Spoils {
     passkey: String,
     /// A device that stands for their second factor.
     device: String,
+    /// An OpenID client that its owner has consented to.
+    client: String,
 }
 
 impl Spoils {
     fn nothing(tenant: &str) -> Self {
         let absent = || ABSENT.to_owned();
         let (session, api_key, invitation) = (absent(), absent(), absent());
-        let (member, domain, passkey, device) = (absent(), absent(), absent(), absent());
+        let (member, domain, passkey, device, client) = (absent(), absent(), absent(), absent(), absent());
         Self {
             tenant: tenant.into(),
             slug: "",
@@ -89,6 +91,7 @@ impl Spoils {
             domain,
             passkey,
             device,
+            client,
         }
     }
 }
@@ -133,7 +136,20 @@ async fn spoils(service: &Service, demo: &Demo, entities: &[String]) -> Spoils {
     let (tenant, slug, api_key) = (me.text("/data/tenant/id"), demo.slug, made.text("/data/id"));
     let (invitation, member) = (invited.text("/data/id"), me.text("/data/user/id"));
     let (passkey, device) = keyed(service, demo.slug);
-    Spoils { tenant, slug, records, session, api_key, invitation, role: SPOILS_ROLE, member, domain, passkey, device }
+    let client = service.sql_as("rowhouse_owner", "rowhouse_control", &consented(&member)).unwrap();
+    let role = SPOILS_ROLE;
+    Spoils { tenant, slug, records, session, api_key, invitation, role, member, domain, passkey, device, client }
+}
+
+/// Makes a client that a person has consented to, and gives its id.
+fn consented(person: &str) -> String {
+    format!(
+        "with made as (
+             insert into control.openid_clients (id, name, redirect_uris, scopes)
+             values (rowhouse.new_id(), 'Spoils', '{{https://app.example.com/cb}}', '{{openid}}') returning id)
+         insert into control.openid_consents (user_id, client_id, scopes) select '{person}', id, '{{openid}}' from made
+         returning client_id"
+    )
 }
 
 /// Fills a path's parameters; panics for one that the suite has no attack for.
@@ -149,6 +165,8 @@ fn fill(path: &str, spoils: &Spoils, foreign: bool) -> String {
             "{id}" if foreign && path.starts_with("/api/admin/users/") => spoils.member.clone(),
             "{id}" if foreign && path.contains("/api-keys/") => spoils.api_key.clone(),
             "{id}" if foreign && path.contains("/members/") => spoils.member.clone(),
+            "{id}" if foreign && path.contains("/consents/") => spoils.client.clone(),
+            "{id}" if foreign && path.contains("/oauth-clients/") => spoils.client.clone(),
             "{id}" if foreign && path.contains("/domains/") => spoils.domain.clone(),
             "{id}" if foreign && path.contains("/invitations/") => spoils.invitation.clone(),
             "{role}" if foreign => spoils.role.to_owned(),
@@ -278,7 +296,10 @@ async fn name_others(service: &Service, caller: &Caller) {
     for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
         let own = Spoils::nothing(ACME.slug);
         let path = fill(&operation.path, &own, true);
-        if operation.path.starts_with("/api/auth/") || operation.path == "/api/tenants" {
+        if operation.path.starts_with("/api/auth/")
+            || operation.path.starts_with("/oauth/")
+            || operation.path == "/api/tenants"
+        {
             continue; // a person's own routes: no tenant takes part
         }
         let body = body_for(&operation.method);
