@@ -99,11 +99,13 @@ pub enum SecurityEventKind {
     RecoveryCodesRenewed,
     /// A recovery code was used.
     RecoveryCodeUsed,
+    /// A code that hands a session to another host was made up, used before, too old or of another host.
+    HandOffRefused,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -134,6 +136,7 @@ impl SecurityEventKind {
         Self::MfaFailed,
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
+        Self::HandOffRefused,
     ];
 
     /// The word in the database.
@@ -169,6 +172,7 @@ impl SecurityEventKind {
             Self::MfaFailed => "mfa_failed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::HandOffRefused => "hand_off_refused",
         }
     }
 
@@ -184,7 +188,8 @@ impl SecurityEventKind {
             | Self::AccountLocked
             | Self::MfaDisabled
             | Self::MfaFailed
-            | Self::RecoveryCodeUsed => Severity::Medium,
+            | Self::RecoveryCodeUsed
+            | Self::HandOffRefused => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn

@@ -26,6 +26,7 @@ use crate::limit::LimitSettings;
 use crate::password;
 use crate::refresh_token::RefreshKeys;
 use crate::second_factor::FactorKeys;
+use crate::web_session::WebSessions;
 
 /// Verified tokens that are remembered.
 const TOKENS_MAX: u64 = 100_000;
@@ -93,6 +94,7 @@ pub struct Identity {
     pub(crate) factor_keys: FactorKeys,
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
+    pub(crate) web_sessions: WebSessions,
     pub(crate) roles: ArcSwap<Roles>,
     tokens: Cache<[u8; 32], Arc<Claims>>,
 }
@@ -131,6 +133,7 @@ impl Identity {
             factor_keys: FactorKeys::new(&master),
             caches: AccessCaches::new(),
             key_caches: ApiKeyCaches::new(),
+            web_sessions: WebSessions::new(&master),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
             tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
         })
@@ -188,7 +191,7 @@ impl Identity {
         Ok(claims)
     }
 
-    async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
+    pub(crate) async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
         self.caches.sessions.get_or_read(session, self.read_session(session)).await
     }
 

@@ -13,6 +13,7 @@ mod domain;
 mod email_change;
 mod email_proof;
 mod error;
+mod hand_off;
 mod identity;
 mod invitation;
 mod invite;
@@ -42,6 +43,7 @@ mod session_list;
 mod step_up;
 mod totp;
 mod user;
+mod web_session;
 
 pub use access::Access;
 pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
@@ -50,6 +52,7 @@ pub use api_key_secret::{ApiKeySecret, is_api_key};
 pub use domain::{DomainOut, DomainRecord, JoinableOut, domain_name};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
+pub use hand_off::{HAND_OFF_SECONDS, HandOff, HandOffCode, HandedOff, ReturnTo};
 pub use identity::{Identity, IdentitySettings};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
@@ -70,6 +73,7 @@ pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
 pub use step_up::StepUp;
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
+pub use web_session::{NewWebSession, WebHost, WebSession};
 
 /// The control database's tables of this crate.
 pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
@@ -88,4 +92,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
+    ("identity_0016_web_sessions", include_str!("../migrations/0016_web_sessions.sql")),
 ];

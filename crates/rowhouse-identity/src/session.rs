@@ -52,6 +52,10 @@ pub struct Tokens {
     pub expires_in: i64,
     /// The person's address.
     pub email: String,
+    /// The session.
+    pub session: SessionId,
+    /// The tenant that was chosen, if one was.
+    pub tenant: Option<TenantId>,
 }
 
 /// Without the secrets: debug output ends up in logs.
@@ -238,9 +242,11 @@ impl Identity {
         org: Option<Org>,
     ) -> Result<Tokens, IdentityError> {
         let seconds = self.settings.access_token_seconds;
+        let tenant = org.as_ref().map(|org| org.id);
         let access_token = self.keys.sign_access(user, email, refresh.session, org, seconds)?;
         let refresh_token = refresh.expose().to_owned();
-        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned() })
+        let (email, session) = (email.to_owned(), refresh.session);
+        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email, session, tenant })
     }
 
     /// New tokens for another tenant of the caller, in the same session.
@@ -313,8 +319,8 @@ impl Identity {
     /// [`IdentityError::NotAMember`] if the person has no part in the tenant.
     pub async fn developer_token(&self, user: UserId, tenant: TenantId, seconds: i64) -> Result<String, IdentityError> {
         const INSERT: &str = "
-            insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at)
-            values ($1, $2, $3, 'rowhouse token', to_timestamp($4::bigint))";
+            insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at, has_fixed_end)
+            values ($1, $2, $3, 'rowhouse token', to_timestamp($4::bigint), true)";
         let mut connection = self.control("make a developer's token").await?;
         let user_out = user_get(&connection, user).await?.ok_or(IdentityError::NotAMember)?;
         let org = choose_tenant(&connection, user, Some(&tenant.to_string())).await?;
@@ -328,7 +334,7 @@ impl Identity {
     }
 
     /// The tenant to work in. A person who names one that is not theirs is reported.
-    async fn choose_or_report(
+    pub(crate) async fn choose_or_report(
         &self,
         connection: &SystemConnection,
         user: UserId,

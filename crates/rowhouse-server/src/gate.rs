@@ -15,24 +15,13 @@ use rowhouse_tenants::{Tenant, TenantStatus};
 use rowhouse_types::{Action, ApiError, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
+use crate::browser::web_session;
 use crate::client::{client_ip, device};
 use crate::envelope::Failure;
-use crate::host::slug_of_host;
+use crate::host::{host_of, slug_of_host};
+pub(crate) use crate::person::{Person, SignedIn};
 use crate::state::ServerState;
 use crate::trace::{Facts, SharedFacts};
-
-/// A person who is signed in.
-pub(crate) struct Person {
-    pub(crate) claims: Arc<Claims>,
-    facts: SharedFacts,
-}
-
-impl Person {
-    /// As the audit log names them, with this request.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::user(self.claims.user).in_request(&self.facts.request_id)
-    }
-}
 
 /// An operator of the service.
 pub(crate) struct Operator {
@@ -163,6 +152,10 @@ enum Credential {
 
 impl Credential {
     async fn of(parts: &Parts, state: &ServerState) -> Result<Self, Failure> {
+        if let Some(web) = web_session(parts, state).await? {
+            let _ = facts(parts).user.set(web.claims.user);
+            return Ok(Self::Token(web.claims.clone()));
+        }
         let token = bearer(&parts.headers)?;
         if is_api_key(token) {
             let key = state.identity.verify_api_key(token, || device(state, parts)).await?;
@@ -198,23 +191,6 @@ enum Source {
     Host,
     Path,
     Query,
-}
-
-impl FromRequestParts<ServerState> for Person {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers)?;
-        if is_api_key(token) {
-            return Err(Failure(ApiError::unauthenticated(
-                "This is a person's own: an API key does not open it. Sign in.",
-            )));
-        }
-        let claims = claims(state, token).await?;
-        let facts = facts(parts);
-        let _ = facts.user.set(claims.user);
-        Ok(Self { claims, facts })
-    }
 }
 
 impl FromRequestParts<ServerState> for Operator {
@@ -325,8 +301,8 @@ impl FromRequestParts<ServerState> for PathParty {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
-    let missing = || ApiError::unauthenticated("Send an access token: Authorization: Bearer <token>.");
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
+    let missing = || ApiError::unauthenticated("Sign in, or send an access token: Authorization: Bearer <token>.");
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
     let text = value.to_str().map_err(|_| missing())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
@@ -337,14 +313,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
 }
 
 /// What a person's token says, by whoever gives tokens here.
-async fn claims(state: &ServerState, token: &str) -> Result<Arc<Claims>, Failure> {
+pub(crate) async fn claims(state: &ServerState, token: &str) -> Result<Arc<Claims>, Failure> {
     match &state.clerk {
         Some(clerk) => Ok(clerk.authenticate(token).await.map_err(ApiError::from)?),
         None => Ok(state.identity.verify_access_token(token).await?),
     }
 }
 
-fn facts(parts: &Parts) -> SharedFacts {
+pub(crate) fn facts(parts: &Parts) -> SharedFacts {
     parts.extensions.get::<SharedFacts>().cloned().unwrap_or_default()
 }
 
@@ -408,9 +384,7 @@ fn named_tenants(
         let text = value.to_str().map_err(|_| mismatch())?;
         named.push((Source::Header, text.trim().to_owned()));
     }
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
-    if let Some(slug) = host.and_then(|host| slug_of_host(host, &state.settings.base_domain)) {
+    if let Some(slug) = slug_of_host(host_of(parts), &state.settings.base_domain) {
         named.push((Source::Host, slug.to_owned()));
     }
     named.extend(path_tenant.map(|text| (Source::Path, text)));

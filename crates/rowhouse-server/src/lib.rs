@@ -5,7 +5,10 @@
 //! alone hold the authority to choose a tenant.
 
 mod body;
+mod browser;
 mod client;
+mod cookie;
+mod csrf;
 mod envelope;
 mod gate;
 mod host;
@@ -13,6 +16,7 @@ mod metrics;
 mod openapi;
 mod paging;
 mod permissions;
+mod person;
 mod refusal;
 mod route;
 mod router;

@@ -7,6 +7,7 @@ pub(crate) mod clerk;
 pub(crate) mod documents;
 pub(crate) mod domains;
 pub(crate) mod email;
+pub(crate) mod hand_off;
 pub(crate) mod health;
 pub(crate) mod invitations;
 pub(crate) mod magic_link;

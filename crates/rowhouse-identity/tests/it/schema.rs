@@ -27,6 +27,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "api_keys",
         "clerk_tenants",
         "domains SELECT",
+        "hand_offs",
         "invitations SELECT",
         "mails",
         "member_changes",
@@ -34,6 +35,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "mfa_policies",
         "roles SELECT",
         "sessions",
+        "web_sessions",
     ];
     let of_tenants: Vec<_> = of_tenants.iter().map(|(name, granted)| format!("{name} {granted}")).collect();
     assert_eq!(of_tenants.iter().map(|table| table.trim()).collect::<Vec<_>>(), expected);

@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod beside;
+mod browser;
 mod clerk;
 mod clerk_peer;
 mod command_line;

@@ -1,0 +1,86 @@
+//! People who are signed in, by a token or a browser's cookie, whatever the tenant.
+//!
+//! Must never let a tenant's host act on an account: scripts of the tenant's run there.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use rowhouse_audit::Actor;
+use rowhouse_identity::{Claims, Tokens, WebSession, is_api_key};
+use rowhouse_types::ApiError;
+
+use crate::browser::{CookieOut, SessionOut, web_session};
+use crate::envelope::Failure;
+use crate::gate::{bearer, claims, facts};
+use crate::state::ServerState;
+use crate::trace::SharedFacts;
+
+/// Somebody who is signed in, on whatever host: for what no script of a tenant's could misuse.
+pub(crate) struct SignedIn {
+    pub(crate) claims: Arc<Claims>,
+    /// The cookie, of a browser.
+    pub(crate) web: Option<Arc<WebSession>>,
+    facts: SharedFacts,
+}
+
+/// A person at work on their own account. A tenant's host is not the place for it.
+pub(crate) struct Person(SignedIn);
+
+impl std::ops::Deref for Person {
+    type Target = SignedIn;
+    fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+impl SignedIn {
+    /// As the audit log names them, with this request.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::user(self.claims.user).in_request(&self.facts.request_id)
+    }
+
+    /// New tokens of this session, or what goes with its cookie: a browser gets no tokens.
+    pub(crate) async fn give(&self, state: &ServerState, tokens: Tokens) -> SessionOut {
+        let Some(web) = &self.web else { return SessionOut::Tokens(tokens.into()) };
+        state.identity.forget_web_session(web).await;
+        SessionOut::Cookie(CookieOut::again(state, web, tokens.tenant))
+    }
+}
+
+impl FromRequestParts<ServerState> for SignedIn {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let web = web_session(parts, state).await?;
+        let claims = match &web {
+            Some(web) => web.claims.clone(),
+            None => {
+                let token = bearer(&parts.headers)?;
+                if is_api_key(token) {
+                    return Err(Failure(ApiError::unauthenticated(
+                        "This is a person's own: an API key does not open it. Sign in.",
+                    )));
+                }
+                claims(state, token).await?
+            }
+        };
+        let facts = facts(parts);
+        let _ = facts.user.set(claims.user);
+        Ok(Self { claims, web, facts })
+    }
+}
+
+impl FromRequestParts<ServerState> for Person {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
+        let signed_in = SignedIn::from_request_parts(parts, state).await?;
+        if signed_in.web.as_ref().is_some_and(|web| web.is_on_tenants_host()) {
+            return Err(Failure(ApiError::permission_denied(
+                "This is of your account: do it on the sign-in host, not on an organisation's.",
+            )));
+        }
+        Ok(Self(signed_in))
+    }
+}
