@@ -79,6 +79,9 @@ pub enum IdentityError {
     /// The session is open for long: who one is has to be shown once more.
     #[error("no recent proof")]
     StepUpRequired,
+    /// The tenant asks for a newer sign-in than the session's.
+    #[error("the sign-in is too old")]
+    SignInTooOld,
     /// The code of the second factor is wrong, too old, or was used before.
     #[error("the code is wrong or was used before")]
     WrongCode,
@@ -182,6 +185,9 @@ impl From<IdentityError> for ApiError {
                 ErrorCode::StepUpRequired,
                 "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
             ),
+            IdentityError::SignInTooOld => {
+                ApiError::unauthenticated("This organisation asks for a newer sign-in. Sign in again.")
+            }
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
             }
@@ -231,6 +237,7 @@ mod tests {
             (IdentityError::TooManyRequests { limit: 60, retry_after_seconds: 7 }, 429),
             (IdentityError::MfaRequired, 403),
             (IdentityError::StepUpRequired, 403),
+            (IdentityError::SignInTooOld, 401),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),

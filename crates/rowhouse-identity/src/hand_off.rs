@@ -90,7 +90,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::NotAMember`], also for a tenant that does not exist;
-    /// [`IdentityError::InvalidToken`] if the session has ended.
+    /// [`IdentityError::SignInTooOld`] for this tenant, or if the session has ended.
     pub async fn hand_off(&self, claims: &Claims, to: &HandOff<'_>) -> Result<HandOffCode, IdentityError> {
         const KEEP: &str = "
             with over as (
@@ -102,6 +102,7 @@ impl Identity {
             select $1::bytea, id, $3::uuid, $4::text, $5::text, now() + make_interval(secs => $6::bigint)
             from control.sessions
             where id = $2 and revoked_at is null and expires_at > now()
+              and (has_fixed_end or control.session_end($3, created_at, $7, $8) > now())
             on conflict (session_id, tenant_id) do update
             set code_hash = excluded.code_hash, host = excluded.host, return_to = excluded.return_to,
                 expires_at = excluded.expires_at
@@ -114,8 +115,10 @@ impl Identity {
         let code = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
         let host = format!("{}.{}", org.slug, to.base_domain);
         let path = to.return_to.as_str();
-        let values = params![hash_of(&code), claims.session, org.id, host.as_str(), path, HAND_OFF_SECONDS];
-        connection.query_opt(KEEP, values).await?.ok_or(IdentityError::InvalidToken)?;
+        let (idle, most) = (self.settings.session_days, self.settings.session_days_max);
+        let (hash, host_name) = (hash_of(&code), host.as_str());
+        let values = params![hash, claims.session, org.id, host_name, path, HAND_OFF_SECONDS, idle, most];
+        connection.query_opt(KEEP, values).await?.ok_or(IdentityError::SignInTooOld)?;
         Ok(HandOffCode { code: code.into(), host, tenant: org.id })
     }
 
@@ -137,7 +140,8 @@ impl Identity {
             ), fit as (
                 select s.id, s.user_id, t.id as tenant_id, used.host, used.return_to,
                        least(s.created_at + make_interval(days => $6),
-                             case when s.has_fixed_end then s.expires_at end) as ends_at
+                             case when s.has_fixed_end then s.expires_at end) as ends_at,
+                       control.session_end(t.id, s.created_at, $7, $6) as expires_at
                 from used join control.sessions s on s.id = used.session_id
                 join control.users u on u.id = s.user_id and u.active
                 join control.memberships m on m.user_id = u.id and m.tenant_id = used.tenant_id and m.active
@@ -147,8 +151,7 @@ impl Identity {
                   and s.revoked_at is null and s.expires_at > now()
             ), made as (
                 insert into control.web_sessions (id, secret_hash, session_id, tenant_id, host, expires_at, ends_at)
-                select $4::uuid, $5::bytea, id, tenant_id, host, least(now() + make_interval(days => $7), ends_at), ends_at
-                from fit
+                select $4::uuid, $5::bytea, id, tenant_id, host, least(expires_at, ends_at), ends_at from fit
                 on conflict (session_id, host) do update
                 set id = excluded.id, secret_hash = excluded.secret_hash, tenant_id = excluded.tenant_id,
                     last_used_at = now(), expires_at = excluded.expires_at, ends_at = excluded.ends_at

@@ -40,6 +40,7 @@ mod role;
 mod second_factor;
 mod session;
 mod session_list;
+mod session_policy;
 mod step_up;
 mod totp;
 mod user;
@@ -71,6 +72,7 @@ pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
+pub use session_policy::{ABSOLUTE_HOURS_MIN, IDLE_MINUTES_MIN, SessionPolicy, SessionPolicyPatch};
 pub use step_up::StepUp;
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
 pub use web_session::{NewWebSession, WebHost, WebSession};
@@ -93,4 +95,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
     ("identity_0016_web_sessions", include_str!("../migrations/0016_web_sessions.sql")),
+    ("identity_0017_session_policies", include_str!("../migrations/0017_session_policies.sql")),
 ];

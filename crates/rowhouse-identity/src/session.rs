@@ -212,7 +212,7 @@ impl Identity {
                 set failures = 0, blocked_until = null, known_until = excluded.known_until
             )
             insert into control.sessions (id, user_id, tenant_id, token_hash, ip, user_agent, expires_at)
-            select $1, id, $3::uuid, $4::bytea, $5::text, $6::text, now() + make_interval(days => $7) from person
+            select $1, id, $3::uuid, $4::bytea, $5::text, $6::text, control.session_end($3, now(), $7, $10) from person
             returning 1";
         let Opening { user, email, tenant, password_hash, attempt, device } = *opening;
         let org = self.choose_or_report(connection, user, tenant, None, device).await?;
@@ -226,9 +226,10 @@ impl Identity {
             refresh.hash(),
             ip.as_deref(),
             device.user_agent.as_deref(),
-            self.settings.session_days.min(self.settings.session_days_max),
+            self.settings.session_days,
             attempt.guarded(),
-            password_hash
+            password_hash,
+            self.settings.session_days_max
         ];
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
         Ok(Opened { tokens: self.tokens_for(user, email, &refresh, org)?, tenant })
@@ -256,28 +257,40 @@ impl Identity {
     pub async fn switch(&self, claims: &Claims, tenant: &str, device: Device) -> Result<Tokens, IdentityError> {
         // Locked, so that the next token follows from the newest.
         const NEWEST: &str = "
-            select token_hash from control.sessions
-            where id = $1 and revoked_at is null and expires_at > now() for update";
+            select token_hash, has_fixed_end or control.session_end($2, created_at, $3, $4) > now()
+            from control.sessions where id = $1 and revoked_at is null and expires_at > now() for update";
         // A session that cannot be refreshed (a developer's) does not become one that can.
         const SWITCH: &str = "
-            update control.sessions
-            set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end,
-                rotated_at = (array_prepend(now(), rotated_at))[1:16], last_used_at = now()
-            where id = $1";
+            with switched as (
+                update control.sessions
+                set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end,
+                    rotated_at = (array_prepend(now(), rotated_at))[1:16], last_used_at = now(),
+                    expires_at = case when token_hash is null then expires_at
+                                      else control.session_end($2, created_at, $4, $5) end
+                where id = $1 returning id, created_at
+            )
+            update control.web_sessions w
+            set expires_at = least(w.ends_at, control.session_end($2, s.created_at, $4, $5))
+            from switched s where w.session_id = s.id and w.tenant_id is null";
         let mut connection = self.control("switch the tenant").await?;
         let from = claims.org.as_ref().map(|org| org.id);
         let org = self.choose_or_report(&connection, claims.user, Some(tenant), from, &device).await?;
         let id = org.as_ref().map(|org| org.id);
         connection.begin().await?;
-        let Some(row) = connection.query_opt(NEWEST, params![claims.session]).await? else {
+        let (idle, most) = (self.settings.session_days, self.settings.session_days_max);
+        let Some(row) = connection.query_opt(NEWEST, params![claims.session, id, idle, most]).await? else {
             connection.rollback().await?;
             return Err(IdentityError::InvalidToken);
         };
+        if !row.get::<_, bool>(1) {
+            connection.rollback().await?;
+            return Err(IdentityError::SignInTooOld);
+        }
         let next = match row.get::<_, Option<Vec<u8>>>(0) {
             Some(newest) => RefreshToken::after(&self.refresh_keys, claims.session, &newest),
             None => RefreshToken::generate(&self.refresh_keys, claims.session),
         };
-        connection.query(SWITCH, params![claims.session, id, next.hash()]).await?;
+        connection.query(SWITCH, params![claims.session, id, next.hash(), idle, most]).await?;
         connection.commit().await?;
         self.record(SecurityEventKind::TenantSwitch, Some(claims.user), id, None, &device);
         self.tokens_for(claims.user, &claims.email, &next, org)

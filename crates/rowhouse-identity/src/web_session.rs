@@ -90,6 +90,11 @@ impl WebSessions {
         let used = Cache::builder().max_capacity(USED_MAX).time_to_live(USE_NOTED).build();
         Self { remembered: Remembered::new(), used, csrf_signer: master.signer("csrf") }
     }
+
+    /// After many have changed.
+    pub(crate) fn forget_all(&self) {
+        self.remembered.forget_all();
+    }
 }
 
 /// A cookie's secret: 256 random bits.
@@ -132,18 +137,23 @@ impl Identity {
                 delete from control.web_sessions where id in (
                     select id from control.web_sessions where ends_at < now() limit 10 for update skip locked)
             ), opened as (
-                update control.sessions s set token_hash = null
+                update control.sessions s
+                set token_hash = null,
+                    expires_at = case when has_fixed_end then expires_at
+                                      else control.session_end(null, created_at, $8, $7) end
                 where id = $1 and revoked_at is null and expires_at > now()
-                returning id, tenant_id, least(created_at + make_interval(days => $7),
+                returning id, tenant_id, created_at, least(created_at + make_interval(days => $7),
                                                case when has_fixed_end then expires_at end) as ends_at
             ), fit as (
-                select s.id, t.id as tenant_id, s.ends_at from opened s
+                select s.id, t.id as tenant_id, s.ends_at,
+                       control.session_end(s.tenant_id, s.created_at, $8, $7) as expires_at
+                from opened s
                 left join control.tenants t on t.id = s.tenant_id and t.slug = lower($5::text)
                 where $5::text is null or t.id is not null
             )
             insert into control.web_sessions (id, secret_hash, session_id, tenant_id, host, expires_at, ends_at)
             select $2::uuid, $3::bytea, id, case when $5::text is not null then tenant_id end, lower($4::text),
-                   least(now() + make_interval(days => $8), ends_at), ends_at
+                   least(expires_at, ends_at), ends_at
             from fit
             on conflict (session_id, host) do update
             set id = excluded.id, secret_hash = excluded.secret_hash, tenant_id = excluded.tenant_id,
@@ -225,16 +235,19 @@ impl Identity {
     fn note_use(&self, web: &WebSession) {
         const USED: &str = "
             with used as (
-                update control.web_sessions
-                set last_used_at = now(), expires_at = least(now() + make_interval(days => $2), ends_at)
-                where id = $1 and last_used_at < now() - interval '50 seconds' and expires_at > now()
-                returning session_id
+                update control.web_sessions w
+                set last_used_at = now(),
+                    expires_at = least(w.ends_at, control.session_end(coalesce(w.tenant_id, s.tenant_id), s.created_at, $2, $3))
+                from control.sessions s
+                where w.id = $1 and s.id = w.session_id and w.last_used_at < now() - interval '50 seconds'
+                  and w.expires_at > now()
+                returning w.session_id
             ), live as (
                 update control.sessions s
                 set last_used_at = now(),
                     expires_at = case when s.has_fixed_end then s.expires_at
-                                      else least(now() + make_interval(days => $2),
-                                                 s.created_at + make_interval(days => $3)) end
+                                      else control.session_end(case when s.token_hash is not null then s.tenant_id end,
+                                                               s.created_at, $2, $3) end
                 from used where s.id = used.session_id and s.revoked_at is null and s.expires_at > now()
                 returning s.user_id
             )

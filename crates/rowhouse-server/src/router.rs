@@ -34,6 +34,7 @@ fn all() -> Routes {
     routes::domains::add(&mut list);
     routes::roles::add(&mut list);
     routes::mfa_policy::add(&mut list);
+    routes::session_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
     routes::records::add(&mut list);

@@ -18,6 +18,7 @@ pub(crate) mod password;
 pub(crate) mod profile;
 pub(crate) mod records;
 pub(crate) mod roles;
+pub(crate) mod session_policy;
 pub(crate) mod sessions;
 pub(crate) mod step_up;
 pub(crate) mod tenants;

@@ -119,6 +119,8 @@ impl Rowhouse {
                 accounts_elsewhere: settings.clerk.is_some(),
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
+                session_days: settings.session_idle_days,
+                session_days_max: settings.session_days,
                 ..IdentitySettings::default()
             },
         )

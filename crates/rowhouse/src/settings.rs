@@ -87,6 +87,14 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "ROWHOUSE_AUTH_ATTEMPTS", global = true, value_name = "N", help_heading = "Settings")]
     pub(crate) auth_attempts: Option<String>,
 
+    /// Days after which a session that is not used ends, at the latest [default: 30]
+    #[arg(long, env = "ROWHOUSE_SESSION_IDLE_DAYS", global = true, value_name = "DAYS", help_heading = "Settings")]
+    pub(crate) session_idle_days: Option<String>,
+
+    /// Days after which any session ends, at the latest [default: 90]
+    #[arg(long, env = "ROWHOUSE_SESSION_DAYS", global = true, value_name = "DAYS", help_heading = "Settings")]
+    pub(crate) session_days: Option<String>,
+
     /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.1 [default: none]
     #[arg(long, env = "ROWHOUSE_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", help_heading = "Settings")]
     pub(crate) trusted_proxies: Option<String>,
@@ -141,6 +149,8 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "request_timeout_ms",
     "body_bytes",
     "auth_attempts",
+    "session_idle_days",
+    "session_days",
     "trusted_proxies",
     "pooler_url",
     "prepared_statements",
@@ -184,6 +194,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) auth_attempts: i32,
+    pub(crate) session_idle_days: i32,
+    pub(crate) session_days: i32,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) pooler_url: Option<String>,
     pub(crate) prepared_statements: bool,
@@ -296,6 +308,8 @@ impl SettingsArgs {
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
         let auth_attempts = judge.number("auth-attempts", self.auth_attempts.as_deref(), 100, 1, 1_000_000_000);
+        let session_idle_days = judge.number("session-idle-days", self.session_idle_days.as_deref(), 30, 1, 3650);
+        let session_days = judge.number("session-days", self.session_days.as_deref(), 90, 1, 3650);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
         let warm = judge.number("warm", self.warm.as_deref(), 2, 0, 1000);
         let settings = Settings {
@@ -320,6 +334,8 @@ impl SettingsArgs {
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
             development: false,
             auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
+            session_idle_days: i32::try_from(session_idle_days).unwrap_or(30),
+            session_days: i32::try_from(session_days).unwrap_or(90),
             trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),

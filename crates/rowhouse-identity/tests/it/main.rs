@@ -24,6 +24,7 @@ mod schema;
 mod second_factor;
 mod session;
 mod session_list;
+mod session_policy;
 mod step_up;
 mod user;
 
@@ -197,6 +198,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::TooManyRequests { .. } => "too many requests",
         IdentityError::MfaRequired => "mfa required",
         IdentityError::StepUpRequired => "step up required",
+        IdentityError::SignInTooOld => "sign-in too old",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",
         IdentityError::UnknownOperator => "unknown operator",

@@ -34,6 +34,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "memberships SELECT",
         "mfa_policies",
         "roles SELECT",
+        "session_policies",
         "sessions",
         "web_sessions",
     ];
