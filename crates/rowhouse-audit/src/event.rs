@@ -101,11 +101,15 @@ pub enum SecurityEventKind {
     RecoveryCodeUsed,
     /// A code that hands a session to another host was made up, used before, too old or of another host.
     HandOffRefused,
+    /// An operator took the place of somebody.
+    ImpersonationStarted,
+    /// An operator gave somebody's place back, or another took it from them.
+    ImpersonationEnded,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -137,6 +141,8 @@ impl SecurityEventKind {
         Self::RecoveryCodesRenewed,
         Self::RecoveryCodeUsed,
         Self::HandOffRefused,
+        Self::ImpersonationStarted,
+        Self::ImpersonationEnded,
     ];
 
     /// The word in the database.
@@ -173,6 +179,8 @@ impl SecurityEventKind {
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::HandOffRefused => "hand_off_refused",
+            Self::ImpersonationStarted => "impersonation_started",
+            Self::ImpersonationEnded => "impersonation_ended",
         }
     }
 
@@ -189,7 +197,8 @@ impl SecurityEventKind {
             | Self::MfaDisabled
             | Self::MfaFailed
             | Self::RecoveryCodeUsed
-            | Self::HandOffRefused => Severity::Medium,
+            | Self::HandOffRefused
+            | Self::ImpersonationStarted => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn
@@ -209,7 +218,8 @@ impl SecurityEventKind {
             | Self::LinkRefused
             | Self::OperatorSignIn
             | Self::MfaEnabled
-            | Self::RecoveryCodesRenewed => Severity::Low,
+            | Self::RecoveryCodesRenewed
+            | Self::ImpersonationEnded => Severity::Low,
         }
     }
 }

@@ -197,8 +197,10 @@ impl Identity {
 
     async fn read_session(&self, session: SessionId) -> Result<bool, IdentityError> {
         const ALIVE: &str = "
-            select s.revoked_at is null and s.expires_at > now() and u.active
-            from control.sessions s join control.users u on u.id = s.user_id where s.id = $1";
+            select s.revoked_at is null and s.expires_at > now() and u.active and coalesce(o.active, true)
+            from control.sessions s join control.users u on u.id = s.user_id
+            left join control.impersonations i on i.session_id = s.id
+            left join control.operators o on o.id = i.operator_id where s.id = $1";
         let connection = self.control("check a session").await?;
         Ok(connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0)))
     }

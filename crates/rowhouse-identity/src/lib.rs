@@ -15,6 +15,7 @@ mod email_proof;
 mod error;
 mod hand_off;
 mod identity;
+mod impersonation;
 mod invitation;
 mod invite;
 mod keys;
@@ -55,9 +56,10 @@ pub use email_proof::EmailProved;
 pub use error::IdentityError;
 pub use hand_off::{HAND_OFF_SECONDS, HandOff, HandOffCode, HandedOff, ReturnTo};
 pub use identity::{Identity, IdentitySettings};
+pub use impersonation::{Impersonate, Impersonated, Impersonation, ImpersonationOut, ImpersonationPage};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
-pub use keys::{Claims, Org};
+pub use keys::{Act, Claims, Org};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
@@ -96,4 +98,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
     ("identity_0016_web_sessions", include_str!("../migrations/0016_web_sessions.sql")),
     ("identity_0017_session_policies", include_str!("../migrations/0017_session_policies.sql")),
+    ("identity_0018_impersonations", include_str!("../migrations/0018_impersonations.sql")),
 ];

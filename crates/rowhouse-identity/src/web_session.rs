@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
-use crate::keys::{Claims, Org};
+use crate::keys::{Act, Claims, Org};
 use crate::remembered::Remembered;
 use crate::session::Device;
 
@@ -205,9 +205,11 @@ impl Identity {
 
     async fn read_web_session(&self, digest: [u8; 32]) -> Result<Option<Arc<WebSession>>, IdentityError> {
         const READ: &str = "
-            select w.id, w.host, w.tenant_id is not null, w.ends_at, s.id, u.id, u.email, t.id, m.role, t.slug
+            select w.id, w.host, w.tenant_id is not null, w.ends_at, s.id, u.id, u.email, t.id, m.role, t.slug,
+                   i.operator_id, i.operator_email
             from control.web_sessions w join control.sessions s on s.id = w.session_id
             join control.users u on u.id = s.user_id and u.active
+            left join control.impersonations i on i.session_id = s.id
             left join control.memberships m
               on m.user_id = u.id and m.active and m.tenant_id = coalesce(w.tenant_id, s.tenant_id)
             left join control.tenants t on t.id = m.tenant_id and t.status in ('active', 'suspended', 'provisioning')
@@ -219,12 +221,15 @@ impl Identity {
             role: row.get(8),
             slug: row.get(9),
         });
+        let act =
+            row.get::<_, Option<Uuid>>(10).map(|operator| Act { sub: UserId::from_uuid(operator), email: row.get(11) });
         let claims = Claims {
             user: UserId::from_uuid(row.get(5)),
             email: row.get(6),
             session: SessionId::from_uuid(row.get(4)),
             org,
             expires_at: row.get::<_, DateTime<Utc>>(3).timestamp(),
+            act,
         };
         let (id, host, of_tenant) = (row.get(0), row.get(1), row.get(2));
         Ok(Some(Arc::new(WebSession { id, digest, host, of_tenant, claims: Arc::new(claims) })))
@@ -249,9 +254,10 @@ impl Identity {
                                       else control.session_end(case when s.token_hash is not null then s.tenant_id end,
                                                                s.created_at, $2, $3) end
                 from used where s.id = used.session_id and s.revoked_at is null and s.expires_at > now()
-                returning s.user_id
+                returning s.user_id, s.has_fixed_end
             )
-            update control.users u set last_seen_at = now() from live where u.id = live.user_id";
+            update control.users u set last_seen_at = now() from live
+            where u.id = live.user_id and not live.has_fixed_end";
         if !self.web_sessions.used.entry(web.id).or_insert(()).is_fresh() {
             return;
         }

@@ -20,6 +20,7 @@ use crate::client::{client_ip, device};
 use crate::envelope::Failure;
 use crate::host::{host_of, slug_of_host};
 pub(crate) use crate::person::{Person, SignedIn};
+use crate::person::{note, require_own_session};
 use crate::state::ServerState;
 use crate::trace::{Facts, SharedFacts};
 
@@ -140,7 +141,12 @@ impl Party {
             Who::Person(user, _) => Actor::user(user),
             Who::Key(key) => Actor::key(key),
         };
-        actor.in_request(&self.facts.request_id)
+        actor.in_request(&self.facts.request_id).in_place_by(self.facts.operator.get().copied())
+    }
+
+    /// Refuses an operator in the person's place.
+    pub(crate) fn require_own_session(&self) -> Result<(), Failure> {
+        require_own_session(&self.facts)
     }
 }
 
@@ -153,7 +159,7 @@ enum Credential {
 impl Credential {
     async fn of(parts: &Parts, state: &ServerState) -> Result<Self, Failure> {
         if let Some(web) = web_session(parts, state).await? {
-            let _ = facts(parts).user.set(web.claims.user);
+            note(&facts(parts), &web.claims);
             return Ok(Self::Token(web.claims.clone()));
         }
         let token = bearer(&parts.headers)?;
@@ -163,7 +169,7 @@ impl Credential {
             return Ok(Self::Key(key));
         }
         let claims = claims(state, token).await?;
-        let _ = facts(parts).user.set(claims.user);
+        note(&facts(parts), &claims);
         Ok(Self::Token(claims))
     }
 
@@ -281,6 +287,7 @@ impl FromRequestParts<ServerState> for ProvedPathMember {
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let PathMember(member) = PathMember::from_request_parts(parts, state).await?;
+        member.require_own_session()?;
         if let Who::Person(_, session) = member.who {
             state.identity.require_recent_proof(session).await?;
         }
@@ -425,7 +432,8 @@ async fn membership(
             access.map(|access| Part {
                 role: Some(access.role.clone()),
                 grants: access.grants.clone(),
-                is_mfa_overdue: access.is_mfa_overdue(),
+                // An operator has shown a factor of their own.
+                is_mfa_overdue: claims.act.is_none() && access.is_mfa_overdue(),
             })
         }
         Credential::Key(key) => (key.tenant == tenant.id).then(|| Part {

@@ -1,6 +1,7 @@
 //! People who are signed in, by a token or a browser's cookie, whatever the tenant.
 //!
-//! Must never let a tenant's host act on an account: scripts of the tenant's run there.
+//! Must never let a tenant's host act on an account, where scripts of the tenant's run, nor an operator
+//! who works in the person's place.
 
 use std::sync::Arc;
 
@@ -14,7 +15,23 @@ use crate::browser::{CookieOut, SessionOut, web_session};
 use crate::envelope::Failure;
 use crate::gate::{bearer, claims, facts};
 use crate::state::ServerState;
-use crate::trace::SharedFacts;
+use crate::trace::{Facts, SharedFacts};
+
+/// Notes who asks, and who does it in their place, for the log and the audit.
+pub(crate) fn note(facts: &Facts, claims: &Claims) {
+    let _ = facts.user.set(claims.user);
+    if let Some(act) = &claims.act {
+        let _ = facts.operator.set(act.sub);
+    }
+}
+
+/// Refuses an operator in a person's place what only that person may do.
+pub(crate) fn require_own_session(facts: &Facts) -> Result<(), Failure> {
+    if facts.operator.get().is_none() {
+        return Ok(());
+    }
+    Err(Failure(ApiError::permission_denied("An operator in somebody's place may not do this: it is theirs alone.")))
+}
 
 /// Somebody who is signed in, on whatever host: for what no script of a tenant's could misuse.
 pub(crate) struct SignedIn {
@@ -37,7 +54,13 @@ impl std::ops::Deref for Person {
 impl SignedIn {
     /// As the audit log names them, with this request.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::user(self.claims.user).in_request(&self.facts.request_id)
+        let operator = self.claims.act.as_ref().map(|act| act.sub);
+        Actor::user(self.claims.user).in_request(&self.facts.request_id).in_place_by(operator)
+    }
+
+    /// Refuses an operator in the person's place.
+    pub(crate) fn require_own_session(&self) -> Result<(), Failure> {
+        require_own_session(&self.facts)
     }
 
     /// New tokens of this session, or what goes with its cookie: a browser gets no tokens.
@@ -66,7 +89,7 @@ impl FromRequestParts<ServerState> for SignedIn {
             }
         };
         let facts = facts(parts);
-        let _ = facts.user.set(claims.user);
+        note(&facts, &claims);
         Ok(Self { claims, web, facts })
     }
 }
@@ -81,6 +104,7 @@ impl FromRequestParts<ServerState> for Person {
                 "This is of your account: do it on the sign-in host, not on an organisation's.",
             )));
         }
+        signed_in.require_own_session()?;
         Ok(Self(signed_in))
     }
 }

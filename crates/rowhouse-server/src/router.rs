@@ -37,6 +37,7 @@ fn all() -> Routes {
     routes::session_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::admin::add(&mut list);
+    routes::impersonation::add(&mut list);
     routes::records::add(&mut list);
     list
 }

@@ -9,6 +9,7 @@ pub(crate) mod domains;
 pub(crate) mod email;
 pub(crate) mod hand_off;
 pub(crate) mod health;
+pub(crate) mod impersonation;
 pub(crate) mod invitations;
 pub(crate) mod magic_link;
 pub(crate) mod members;

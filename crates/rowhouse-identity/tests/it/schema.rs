@@ -28,6 +28,7 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "clerk_tenants",
         "domains SELECT",
         "hand_offs",
+        "impersonations",
         "invitations SELECT",
         "mails",
         "member_changes",

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::Method;
 use axum::http::request::Parts;
+use chrono::DateTime;
 use rowhouse_identity::{LimitedRoute, SignIn, Tokens};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
@@ -277,8 +278,14 @@ async fn refresh(
     Ok(Answer::ok(state.identity.refresh(&body.refresh_token, device(&state, &parts)).await?.into()))
 }
 
-async fn sign_out(State(state): State<ServerState>, person: SignedIn) -> Result<Answer<Value>, Failure> {
-    state.identity.sign_out(&person.claims).await?;
+async fn sign_out(State(state): State<ServerState>, person: SignedIn, parts: Parts) -> Result<Answer<Value>, Failure> {
+    match &person.claims.act {
+        Some(_) => {
+            let device = device(&state, &parts);
+            state.identity.end_impersonation(person.claims.session, &person.actor(), &device).await?;
+        }
+        None => state.identity.sign_out(&person.claims).await?,
+    }
     let cleared = person.web.as_ref().and_then(|_| cookie::clear(&state.settings));
     Ok(Answer::ok(json!({})).with_cookie(cleared))
 }
@@ -328,12 +335,19 @@ async fn join_tenant(
 
 async fn get_me(State(state): State<ServerState>, person: SignedIn) -> Result<Answer<Value>, Failure> {
     let mut me = state.identity.me(&person.claims).await?;
-    if person.web.as_ref().is_some_and(|web| web.is_on_tenants_host()) {
-        // Scripts of this organisation need not know which others there are.
+    let act = &person.claims.act;
+    if act.is_some() || person.web.as_ref().is_some_and(|web| web.is_on_tenants_host()) {
+        // Neither scripts of this organisation nor operators need know which others there are.
         let here = me.tenant.as_ref().map(|tenant| tenant.id);
         me.memberships.retain(|membership| Some(membership.id) == here);
     }
-    Ok(Answer::ok(serde_json::to_value(me).map_err(ApiError::internal)?))
+    let mut shown = serde_json::to_value(me).map_err(ApiError::internal)?;
+    if let Some(act) = act {
+        let ends_at = DateTime::from_timestamp(person.claims.expires_at, 0).unwrap_or_default();
+        shown["impersonated_by"] = json!({ "id": act.sub, "email": act.email });
+        shown["ends_at"] = json!(ends_at);
+    }
+    Ok(Answer::ok(shown))
 }
 
 async fn get_jwks(State(state): State<ServerState>) -> axum::Json<Value> {

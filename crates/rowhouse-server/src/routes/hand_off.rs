@@ -96,9 +96,13 @@ async fn hand_off(
     let (base_domain, device) = (state.settings.base_domain.as_str(), device(&state, &parts));
     let to = HandOff { tenant: &body.tenant, base_domain, return_to: &return_to, device: &device };
     let made = state.identity.hand_off(&person.claims, &to).await?;
-    let origin = state.settings.origin_of(&made.host);
-    let url = format!("{origin}{REDEEM}?code={}", made.code.expose_secret());
+    let url = link_to(&state, &made.host, made.code.expose_secret());
     Ok(Answer::ok(HandOffOut { url, expires_in: HAND_OFF_SECONDS }).of(made.tenant))
+}
+
+/// The link that takes a code on its host.
+pub(crate) fn link_to(state: &ServerState, host: &str, code: &str) -> String {
+    format!("{}{REDEEM}?code={code}", state.settings.origin_of(host))
 }
 
 /// Pages are led to the selection with what is refused; programs are told.

@@ -40,6 +40,7 @@ async fn step_up(
     parts: Parts,
     JsonBody(body): JsonBody<StepUpIn>,
 ) -> Result<Answer<Value>, Failure> {
+    person.require_own_session()?;
     let shown = StepUp {
         password: body.current_password.map(Into::into),
         code: body.totp.map(Into::into),

@@ -14,6 +14,7 @@ mod domains;
 mod drain;
 mod external;
 mod gate;
+mod impersonation;
 mod interrupt;
 mod invitations;
 mod isolation;
