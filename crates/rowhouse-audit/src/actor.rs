@@ -13,11 +13,13 @@ pub struct Actor {
     pub(crate) kind: &'static str,
     pub(crate) id: Option<Uuid>,
     pub(crate) request_id: Option<String>,
+    /// The operator who does it in this person's place.
+    pub(crate) operator: Option<Uuid>,
 }
 
 impl Actor {
     fn new(kind: &'static str, id: Option<Uuid>) -> Self {
-        Self { kind, id, request_id: None }
+        Self { kind, id, request_id: None, operator: None }
     }
 
     /// An operator.
@@ -49,6 +51,13 @@ impl Actor {
     #[must_use]
     pub fn in_request(mut self, request_id: &str) -> Self {
         self.request_id = Some(bounded(request_id, NAME_LENGTH_MAX));
+        self
+    }
+
+    /// Names the operator who does it in this person's place, if one does.
+    #[must_use]
+    pub fn in_place_by(mut self, operator: Option<UserId>) -> Self {
+        self.operator = operator.map(UserId::uuid);
         self
     }
 

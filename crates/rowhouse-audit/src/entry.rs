@@ -64,6 +64,7 @@ impl AuditEntry {
             "target": self.target,
             "tenant_id": self.tenant,
             "request_id": self.actor.request_id,
+            "operator_id": self.actor.operator,
             "details": self.details,
         })
     }
@@ -86,12 +87,12 @@ pub async fn entries_write(connection: &SystemConnection, entries: &[AuditEntry]
 pub(crate) async fn insert(connection: &SystemConnection, lines: Vec<Value>) -> DatabaseResult<()> {
     const INSERT: &str = "
         insert into control.audit_log
-            (id, occurred_at, actor_kind, actor_id, action, target, tenant_id, request_id, details)
+            (id, occurred_at, actor_kind, actor_id, action, target, tenant_id, request_id, details, operator_id)
         select e.id, clock_timestamp() - make_interval(secs => e.age_seconds), e.actor_kind, e.actor_id, e.action,
-               e.target, e.tenant_id, e.request_id, e.details
+               e.target, e.tenant_id, e.request_id, e.details, e.operator_id
         from jsonb_to_recordset($1) as e(
             id uuid, age_seconds float8, actor_kind text, actor_id uuid, action text, target text, tenant_id uuid,
-            request_id text, details jsonb)
+            request_id text, details jsonb, operator_id uuid)
         on conflict (id) do nothing";
     connection.query(INSERT, params![Value::Array(lines)]).await.map(drop)
 }
@@ -118,6 +119,8 @@ pub struct RecordedEntry {
     /// What else is known; for operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
+    /// The operator who did it in the person's place.
+    pub operator_id: Option<Uuid>,
 }
 
 impl RecordedEntry {
@@ -132,6 +135,7 @@ impl RecordedEntry {
             tenant_id: row.get(6),
             request_id: row.get(7),
             details: row.get(8),
+            operator_id: row.get(9),
         }
     }
 }
@@ -152,7 +156,7 @@ macro_rules! list_entries {
         concat!(
             "select id, occurred_at, actor_kind, actor_id, action, target, tenant_id, request_id, ",
             $details,
-            " from control.audit_log
+            ", operator_id from control.audit_log
              where ",
             $tenant,
             " and ($2::uuid is null or id < $2)

@@ -109,11 +109,17 @@ pub enum SecurityEventKind {
     PasskeyCopied,
     /// An OpenID client was refused: it is not known, gave a wrong secret, or asked for what is not its own.
     ClientRefused,
+    /// A code that hands a session to another host was made up, used before, too old or of another host.
+    HandOffRefused,
+    /// An operator took the place of somebody.
+    ImpersonationStarted,
+    /// An operator gave somebody's place back, or another took it from them.
+    ImpersonationEnded,
 }
 
 impl SecurityEventKind {
     /// Every kind.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::CrossTenantAccessAttempt,
         Self::UnauthorizedAccess,
         Self::PermissionDenied,
@@ -149,6 +155,9 @@ impl SecurityEventKind {
         Self::PasskeyCopied,
         Self::DeviceTrusted,
         Self::ClientRefused,
+        Self::HandOffRefused,
+        Self::ImpersonationStarted,
+        Self::ImpersonationEnded,
     ];
 
     /// The word in the database.
@@ -189,6 +198,9 @@ impl SecurityEventKind {
             Self::PasskeyCopied => "passkey_copied",
             Self::DeviceTrusted => "device_trusted",
             Self::ClientRefused => "client_refused",
+            Self::HandOffRefused => "hand_off_refused",
+            Self::ImpersonationStarted => "impersonation_started",
+            Self::ImpersonationEnded => "impersonation_ended",
         }
     }
 
@@ -205,7 +217,9 @@ impl SecurityEventKind {
             | Self::MfaDisabled
             | Self::PasskeyRemoved
             | Self::MfaFailed
-            | Self::RecoveryCodeUsed => Severity::Medium,
+            | Self::RecoveryCodeUsed
+            | Self::HandOffRefused
+            | Self::ImpersonationStarted => Severity::Medium,
             Self::UnauthorizedAccess
             | Self::PermissionDenied
             | Self::SignIn
@@ -228,7 +242,8 @@ impl SecurityEventKind {
             | Self::MfaEnabled
             | Self::PasskeyAdded
             | Self::DeviceTrusted
-            | Self::RecoveryCodesRenewed => Severity::Low,
+            | Self::RecoveryCodesRenewed
+            | Self::ImpersonationEnded => Severity::Low,
         }
     }
 }

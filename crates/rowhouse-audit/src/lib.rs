@@ -25,4 +25,5 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("audit_0001_audit", include_str!("../migrations/0001_audit.sql")),
     ("audit_0002_subjects", include_str!("../migrations/0002_subjects.sql")),
     ("audit_0003_conditions", include_str!("../migrations/0003_conditions.sql")),
+    ("audit_0004_operators_in_place", include_str!("../migrations/0004_operators_in_place.sql")),
 ];

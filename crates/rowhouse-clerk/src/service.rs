@@ -190,6 +190,7 @@ impl Clerk {
             session: SessionId::from_uuid(Uuid::new_v5(&SESSIONS, session.session.as_str().as_bytes())),
             org,
             expires_at: session.expires_at,
+            act: None,
         }))
     }
 

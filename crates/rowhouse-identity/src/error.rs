@@ -93,6 +93,9 @@ pub enum IdentityError {
     /// The session is open for long: who one is has to be shown once more.
     #[error("no recent proof")]
     StepUpRequired,
+    /// The tenant asks for a newer sign-in than the session's.
+    #[error("the sign-in is too old")]
+    SignInTooOld,
     /// The code of the second factor is wrong, too old, or was used before.
     #[error("the code is wrong or was used before")]
     WrongCode,
@@ -248,6 +251,9 @@ impl From<IdentityError> for ApiError {
             | IdentityError::StepUpRequired
             | IdentityError::WrongCode
             | IdentityError::FactorExists => of_factors(error),
+            IdentityError::SignInTooOld => {
+                ApiError::unauthenticated("This organisation asks for a newer sign-in. Sign in again.")
+            }
             IdentityError::UnknownOperator => gone("There is no operator with this address."),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";
@@ -301,6 +307,7 @@ mod tests {
             (IdentityError::TooManyPasskeys(20), 409),
             (IdentityError::NoRelyingParty, 409),
             (IdentityError::StepUpRequired, 403),
+            (IdentityError::SignInTooOld, 401),
             (IdentityError::WrongCode, 401),
             (IdentityError::FactorExists, 409),
             (IdentityError::UnknownOperator, 404),

@@ -27,6 +27,7 @@ use crate::password::{PasswordCost, Passwords};
 use crate::refresh_token::RefreshKeys;
 use crate::relying_party::relying_party;
 use crate::second_factor::FactorKeys;
+use crate::web_session::WebSessions;
 
 /// Verified tokens that are remembered.
 const TOKENS_MAX: u64 = 100_000;
@@ -106,6 +107,7 @@ pub struct Identity {
     pub(crate) relying_party: Option<Webauthn>,
     pub(crate) caches: AccessCaches,
     pub(crate) key_caches: ApiKeyCaches,
+    pub(crate) web_sessions: WebSessions,
     pub(crate) roles: ArcSwap<Roles>,
     tokens: Cache<[u8; 32], (KeyId, Arc<Claims>)>,
 }
@@ -148,6 +150,7 @@ impl Identity {
             relying_party,
             caches: AccessCaches::new(),
             key_caches: ApiKeyCaches::new(),
+            web_sessions: WebSessions::new(&master),
             roles: ArcSwap::from_pointee(Roles::new(HashMap::new())),
             tokens: Cache::builder().max_capacity(TOKENS_MAX).time_to_live(TOKEN_REMEMBERED).build(),
         })
@@ -206,14 +209,16 @@ impl Identity {
         Ok(claims)
     }
 
-    async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
+    pub(crate) async fn session_is_alive(&self, session: SessionId) -> Result<bool, IdentityError> {
         self.caches.sessions.get_or_read(session, self.read_session(session)).await
     }
 
     async fn read_session(&self, session: SessionId) -> Result<bool, IdentityError> {
         const ALIVE: &str = "
-            select s.revoked_at is null and s.expires_at > now() and u.active
-            from control.sessions s join control.users u on u.id = s.user_id where s.id = $1";
+            select s.revoked_at is null and s.expires_at > now() and u.active and coalesce(o.active, true)
+            from control.sessions s join control.users u on u.id = s.user_id
+            left join control.impersonations i on i.session_id = s.id
+            left join control.operators o on o.id = i.operator_id where s.id = $1";
         let connection = self.control("check a session").await?;
         Ok(connection.query_opt(ALIVE, params![session]).await?.is_some_and(|row| row.get(0)))
     }

@@ -36,6 +36,22 @@ pub struct Org {
     pub slug: String,
 }
 
+/// The operator who works in the place of the person whom a token names (RFC 8693).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// The operator.
+    pub sub: UserId,
+    /// Their address.
+    pub email: String,
+}
+
+/// Without the address: debug output ends up in logs.
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Act").field("sub", &self.sub).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct UserClaim {
     id: UserId,
@@ -55,6 +71,8 @@ struct WireClaims {
     #[serde(skip_serializing_if = "Option::is_none")]
     org: Option<Org>,
     user: UserClaim,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
 }
 
 /// What a verified access token says.
@@ -70,15 +88,17 @@ pub struct Claims {
     pub org: Option<Org>,
     /// When the token ends, in seconds since 1970.
     pub expires_at: i64,
+    /// Who works in the person's place, if it is not they.
+    pub act: Option<Act>,
 }
 
 /// Without the address: debug output ends up in logs.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { user, email: _, session, org, expires_at } = self;
+        let Self { user, email: _, session, org, expires_at, act } = self;
         let mut shown = f.debug_struct("Claims");
         shown.field("user", user).field("session", session).field("org", org).field("expires_at", expires_at);
-        shown.finish_non_exhaustive()
+        shown.field("act", act).finish_non_exhaustive()
     }
 }
 
@@ -176,6 +196,25 @@ impl Keys {
             sid,
             org,
             user: UserClaim { id: user, email: email.to_owned() },
+            act: None,
+        };
+        sign_with(ring.signer(KeyAlgorithm::Es256)?, None, &claims)
+    }
+
+    /// Signs what is said of somebody in whose place another works.
+    pub(crate) fn sign_claims(&self, ring: &Ring, said: &Claims, seconds: i64) -> Result<String, IdentityError> {
+        let now = Utc::now().timestamp();
+        let claims = WireClaims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: said.user,
+            exp: now + seconds,
+            iat: now,
+            jti: Uuid::new_v4(),
+            sid: said.session,
+            org: said.org.clone(),
+            user: UserClaim { id: said.user, email: said.email.clone() },
+            act: said.act.clone(),
         };
         sign_with(ring.signer(KeyAlgorithm::Es256)?, None, &claims)
     }
@@ -203,8 +242,14 @@ impl Keys {
 
     pub(crate) fn verify_access(&self, ring: &Ring, token: &str) -> Result<(KeyId, Arc<Claims>), IdentityError> {
         let (key, wire) = self.verify(ring, token, &self.audience)?;
-        let claims =
-            Claims { user: wire.sub, email: wire.user.email, session: wire.sid, org: wire.org, expires_at: wire.exp };
+        let claims = Claims {
+            user: wire.sub,
+            email: wire.user.email,
+            session: wire.sid,
+            org: wire.org,
+            expires_at: wire.exp,
+            act: wire.act,
+        };
         Ok((key, Arc::new(claims)))
     }
 

@@ -14,7 +14,9 @@ mod domain;
 mod email_change;
 mod email_proof;
 mod error;
+mod hand_off;
 mod identity;
+mod impersonation;
 mod invitation;
 mod invite;
 mod key_change;
@@ -51,10 +53,12 @@ mod role;
 mod second_factor;
 mod session;
 mod session_list;
+mod session_policy;
 mod step_up;
 mod totp;
 mod trusted_device;
 mod user;
+mod web_session;
 
 pub use access::Access;
 pub use api_key::{ApiKeyMaker, ApiKeyOut, ApiKeyPage, MadeApiKey, NewApiKey};
@@ -64,12 +68,14 @@ pub use ceremony::Ceremony;
 pub use domain::{DomainOut, DomainRecord, JoinableOut, domain_name};
 pub use email_proof::EmailProved;
 pub use error::IdentityError;
+pub use hand_off::{HAND_OFF_SECONDS, HandOff, HandOffCode, HandedOff, ReturnTo};
 pub use identity::{Identity, IdentitySettings};
+pub use impersonation::{Impersonate, Impersonated, Impersonation, ImpersonationOut, ImpersonationPage};
 pub use invitation::{AcceptInvitation, Accepted, InvitationToken, invitation_create};
 pub use invite::{InvitationOut, InvitationPage, InvitationStatus, Invite};
 pub use key_change::{CLIENT_TOKEN_SECONDS_MAX, JWKS_SECONDS, KeyOut, KeyState, RetiredKey};
 pub use key_ring::KeyAlgorithm;
-pub use keys::{Claims, Org, TokenCheck};
+pub use keys::{Act, Claims, Org, TokenCheck};
 pub use limit::{LimitSettings, LimitedRoute};
 pub use magic_link::LinkSignIn;
 pub use member::{Manager, MemberDetails, MemberOut, MemberPage, MembershipOut, membership_create};
@@ -86,9 +92,11 @@ pub use role::{NewRole, RoleOut, RolePatch, RoleSource, is_role_key};
 pub use second_factor::{Enrolment, FactorChange, FactorKinds, FactorOut, Holder};
 pub use session::{Device, Me, SignIn, Tokens};
 pub use session_list::{SessionOut, SessionPage};
+pub use session_policy::{ABSOLUTE_HOURS_MIN, IDLE_MINUTES_MIN, SessionPolicy, SessionPolicyPatch};
 pub use step_up::StepUp;
 pub use trusted_device::{DeviceTrust, TrustedDeviceOut};
 pub use user::{FoundUser, NewUser, UserOut, user_create, user_find_by_email};
+pub use web_session::{NewWebSession, WebHost, WebSession};
 
 /// The control database's tables of this crate.
 pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
@@ -107,9 +115,12 @@ pub const CONTROL_MIGRATIONS: &[(&str, &str)] = &[
     ("identity_0013_api_key_limits", include_str!("../migrations/0013_api_key_limits.sql")),
     ("identity_0014_step_up", include_str!("../migrations/0014_step_up.sql")),
     ("identity_0015_clerk", include_str!("../migrations/0015_clerk.sql")),
+    ("identity_0016_web_sessions", include_str!("../migrations/0016_web_sessions.sql")),
+    ("identity_0017_session_policies", include_str!("../migrations/0017_session_policies.sql")),
+    ("identity_0018_impersonations", include_str!("../migrations/0018_impersonations.sql")),
+    ("identity_0019_signing_keys", include_str!("../migrations/0019_signing_keys.sql")),
+    ("identity_0020_openid", include_str!("../migrations/0020_openid.sql")),
     ("identity_0021_passkeys", include_str!("../migrations/0021_passkeys.sql")),
     ("identity_0022_trusted_devices", include_str!("../migrations/0022_trusted_devices.sql")),
     ("identity_0023_mfa_reminders", include_str!("../migrations/0023_mfa_reminders.sql")),
-    ("identity_0019_signing_keys", include_str!("../migrations/0019_signing_keys.sql")),
-    ("identity_0020_openid", include_str!("../migrations/0020_openid.sql")),
 ];

@@ -53,6 +53,8 @@ impl LimitedRoute {
     pub const INVITE: Self = Self("invite");
     /// Looking a domain up in the DNS, which asks servers of anybody's.
     pub const DOMAIN_LOOKUP: Self = Self("domain_lookup");
+    /// Codes that hand a session to another host, of an address: only what fails is counted.
+    pub const HAND_OFF: Self = Self("hand_off");
     /// API keys that are refused, of an address: programs with good keys share addresses, too.
     pub const API_KEY: Self = Self("api_key");
     /// Asking for a code of the OpenID provider: refused requests of an address, and all of a session.

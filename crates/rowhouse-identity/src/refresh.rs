@@ -61,7 +61,7 @@ impl Identity {
             with attempt as materialized (select control.attempt($6, null, null, $7, $8) as wait_seconds), next as (
                 update control.sessions s
                 set token_hash = $3, rotated_at = (array_prepend(now(), s.rotated_at))[1:16], last_used_at = now(),
-                    expires_at = least(now() + make_interval(days => $4), s.created_at + make_interval(days => $5))
+                    expires_at = control.session_end(s.tenant_id, s.created_at, $4, $5)
                 where (select wait_seconds from attempt) is null
                   and s.id = $1 and s.token_hash = $2 and s.revoked_at is null and s.expires_at > now()
                   and exists (select 1 from control.users u where u.id = s.user_id and u.active)

@@ -60,6 +60,10 @@ pub struct Tokens {
     pub email: String,
     /// What stands for the second factor on this device from now on, if that was asked for and may be.
     pub device_token: Option<SecretString>,
+    /// The session.
+    pub session: SessionId,
+    /// The tenant that was chosen, if one was.
+    pub tenant: Option<TenantId>,
 }
 
 /// Without the secrets: debug output ends up in logs.
@@ -261,7 +265,7 @@ impl Identity {
                 set failures = 0, blocked_until = null, known_until = excluded.known_until
             )
             insert into control.sessions (id, user_id, tenant_id, token_hash, ip, user_agent, expires_at)
-            select $1, id, $3::uuid, $4::bytea, $5::text, $6::text, now() + make_interval(days => $7) from person
+            select $1, id, $3::uuid, $4::bytea, $5::text, $6::text, control.session_end($3, now(), $7, $10) from person
             returning 1";
         let Opening { user, email, tenant, password_hash, attempt, device } = *opening;
         let org = self.choose_or_report(connection, user, tenant, None, device).await?;
@@ -275,9 +279,10 @@ impl Identity {
             refresh.hash(),
             ip.as_deref(),
             device.user_agent.as_deref(),
-            self.settings.session_days.min(self.settings.session_days_max),
+            self.settings.session_days,
             attempt.guarded(),
-            password_hash
+            password_hash,
+            self.settings.session_days_max
         ];
         connection.query_opt(INSERT, values).await?.ok_or(IdentityError::WrongCredentials)?;
         let tokens = self.tokens_for(connection, user, email, &refresh, org).await?;
@@ -293,10 +298,12 @@ impl Identity {
         org: Option<Org>,
     ) -> Result<Tokens, IdentityError> {
         let seconds = self.settings.access_token_seconds;
+        let tenant = org.as_ref().map(|org| org.id);
         let ring = self.keys.ring.on(connection).await?;
         let access_token = self.keys.sign_access(&ring, user, email, refresh.session, org, seconds)?;
         let refresh_token = refresh.expose().to_owned();
-        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email: email.to_owned(), device_token: None })
+        let (email, session) = (email.to_owned(), refresh.session);
+        Ok(Tokens { access_token, refresh_token, expires_in: seconds, email, session, tenant, device_token: None })
     }
 
     /// New tokens for another tenant of the caller, in the same session.
@@ -306,28 +313,40 @@ impl Identity {
     pub async fn switch(&self, claims: &Claims, tenant: &str, device: Device) -> Result<Tokens, IdentityError> {
         // Locked, so that the next token follows from the newest.
         const NEWEST: &str = "
-            select token_hash from control.sessions
-            where id = $1 and revoked_at is null and expires_at > now() for update";
+            select token_hash, has_fixed_end or control.session_end($2, created_at, $3, $4) > now()
+            from control.sessions where id = $1 and revoked_at is null and expires_at > now() for update";
         // A session that cannot be refreshed (a developer's) does not become one that can.
         const SWITCH: &str = "
-            update control.sessions
-            set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end,
-                rotated_at = (array_prepend(now(), rotated_at))[1:16], last_used_at = now()
-            where id = $1";
+            with switched as (
+                update control.sessions
+                set tenant_id = $2, token_hash = case when token_hash is not null then $3::bytea end,
+                    rotated_at = (array_prepend(now(), rotated_at))[1:16], last_used_at = now(),
+                    expires_at = case when token_hash is null then expires_at
+                                      else control.session_end($2, created_at, $4, $5) end
+                where id = $1 returning id, created_at
+            )
+            update control.web_sessions w
+            set expires_at = least(w.ends_at, control.session_end($2, s.created_at, $4, $5))
+            from switched s where w.session_id = s.id and w.tenant_id is null";
         let mut connection = self.control("switch the tenant").await?;
         let from = claims.org.as_ref().map(|org| org.id);
         let org = self.choose_or_report(&connection, claims.user, Some(tenant), from, &device).await?;
         let id = org.as_ref().map(|org| org.id);
         connection.begin().await?;
-        let Some(row) = connection.query_opt(NEWEST, params![claims.session]).await? else {
+        let (idle, most) = (self.settings.session_days, self.settings.session_days_max);
+        let Some(row) = connection.query_opt(NEWEST, params![claims.session, id, idle, most]).await? else {
             connection.rollback().await?;
             return Err(IdentityError::InvalidToken);
         };
+        if !row.get::<_, bool>(1) {
+            connection.rollback().await?;
+            return Err(IdentityError::SignInTooOld);
+        }
         let next = match row.get::<_, Option<Vec<u8>>>(0) {
             Some(newest) => RefreshToken::after(&self.refresh_keys, claims.session, &newest),
             None => RefreshToken::generate(&self.refresh_keys, claims.session),
         };
-        connection.query(SWITCH, params![claims.session, id, next.hash()]).await?;
+        connection.query(SWITCH, params![claims.session, id, next.hash(), idle, most]).await?;
         connection.commit().await?;
         self.record(SecurityEventKind::TenantSwitch, Some(claims.user), id, None, &device);
         self.tokens_for(&connection, claims.user, &claims.email, &next, org).await
@@ -369,8 +388,8 @@ impl Identity {
     /// [`IdentityError::NotAMember`] if the person has no part in the tenant.
     pub async fn developer_token(&self, user: UserId, tenant: TenantId, seconds: i64) -> Result<String, IdentityError> {
         const INSERT: &str = "
-            insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at)
-            values ($1, $2, $3, 'rowhouse token', to_timestamp($4::bigint))";
+            insert into control.sessions (id, user_id, tenant_id, user_agent, expires_at, has_fixed_end)
+            values ($1, $2, $3, 'rowhouse token', to_timestamp($4::bigint), true)";
         let mut connection = self.control("make a developer's token").await?;
         let user_out = user_get(&connection, user).await?.ok_or(IdentityError::NotAMember)?;
         let org = choose_tenant(&connection, user, Some(&tenant.to_string())).await?;
@@ -386,7 +405,7 @@ impl Identity {
     }
 
     /// The tenant to work in. A person who names one that is not theirs is reported.
-    async fn choose_or_report(
+    pub(crate) async fn choose_or_report(
         &self,
         connection: &SystemConnection,
         user: UserId,

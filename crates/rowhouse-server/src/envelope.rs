@@ -43,12 +43,13 @@ pub(crate) struct Answer<T> {
     data: T,
     pagination: Option<Pagination>,
     tenant: Option<TenantId>,
+    cookie: Option<HeaderValue>,
 }
 
 impl<T: Serialize> Answer<T> {
     /// 200 with data.
     pub(crate) fn ok(data: T) -> Self {
-        Self { status: StatusCode::OK, data, pagination: None, tenant: None }
+        Self { status: StatusCode::OK, data, pagination: None, tenant: None, cookie: None }
     }
 
     /// 201 with what was made.
@@ -67,6 +68,12 @@ impl<T: Serialize> Answer<T> {
         self
     }
 
+    /// Sets or clears a cookie, if one is given.
+    pub(crate) fn with_cookie(mut self, cookie: Option<HeaderValue>) -> Self {
+        self.cookie = cookie;
+        self
+    }
+
     /// Adds the pagination block.
     pub(crate) fn paged(mut self, pagination: Pagination) -> Self {
         self.pagination = Some(pagination);
@@ -77,7 +84,12 @@ impl<T: Serialize> Answer<T> {
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         let data = serde_json::to_vec(&self.data).expect("answers are made of plain values");
-        RawAnswer { status: self.status, data, pagination: self.pagination, tenant: self.tenant }.into_response()
+        let raw = RawAnswer { status: self.status, data, pagination: self.pagination, tenant: self.tenant };
+        let mut response = raw.into_response();
+        if let Some(cookie) = self.cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use rowhouse_audit::{Actor, SecurityEvent, SecurityEventKind};
@@ -16,24 +16,14 @@ use rowhouse_tenants::{Tenant, TenantStatus};
 use rowhouse_types::{Action, ApiError, ClientId, ErrorCode, Grants, KeyId, RoleKey, SessionId, TenantId, UserId};
 use serde_json::{Value, json};
 
+use crate::browser::web_session;
 use crate::client::{client_ip, device};
 use crate::envelope::Failure;
-use crate::host::slug_of_host;
+use crate::host::{host_of, slug_of_host};
+pub(crate) use crate::person::{Person, SignedIn};
+use crate::person::{note, require_own_session};
 use crate::state::ServerState;
 use crate::trace::{Facts, SharedFacts};
-
-/// A person who is signed in.
-pub(crate) struct Person {
-    pub(crate) claims: Arc<Claims>,
-    facts: SharedFacts,
-}
-
-impl Person {
-    /// As the audit log names them, with this request.
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::user(self.claims.user).in_request(&self.facts.request_id)
-    }
-}
 
 /// An operator of the service.
 pub(crate) struct Operator {
@@ -154,7 +144,12 @@ impl Party {
             Who::Person(user, _) | Who::Client(user, _) => Actor::user(user),
             Who::Key(key) => Actor::key(key),
         };
-        actor.in_request(&self.facts.request_id)
+        actor.in_request(&self.facts.request_id).in_place_by(self.facts.operator.get().copied())
+    }
+
+    /// Refuses an operator in the person's place.
+    pub(crate) fn require_own_session(&self) -> Result<(), Failure> {
+        require_own_session(&self.facts)
     }
 }
 
@@ -167,6 +162,10 @@ enum Credential {
 
 impl Credential {
     async fn of(parts: &Parts, state: &ServerState) -> Result<Self, Failure> {
+        if let Some(web) = web_session(parts, state).await? {
+            note(&facts(parts), &web.claims);
+            return Ok(Self::Token(web.claims.clone()));
+        }
         let token = bearer(&parts.headers)?;
         if is_api_key(token) {
             let key = state.identity.verify_api_key(token, || device(state, parts)).await?;
@@ -179,7 +178,7 @@ impl Credential {
             return Ok(Self::Client(access));
         }
         let claims = claims(state, token).await?;
-        let _ = facts(parts).user.set(claims.user);
+        note(&facts(parts), &claims);
         Ok(Self::Token(claims))
     }
 
@@ -209,36 +208,6 @@ enum Source {
     Host,
     Path,
     Query,
-}
-
-impl FromRequestParts<ServerState> for Person {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers)?;
-        if is_api_key(token) {
-            return Err(Failure(ApiError::unauthenticated(
-                "This is a person's own: an API key does not open it. Sign in.",
-            )));
-        }
-        let claims = claims(state, token).await?;
-        let facts = facts(parts);
-        let _ = facts.user.set(claims.user);
-        Ok(Self { claims, facts })
-    }
-}
-
-/// Whoever is here: nobody too, and nobody by what is not good any more.
-impl OptionalFromRequestParts<ServerState> for Person {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Option<Self>, Failure> {
-        match <Self as FromRequestParts<ServerState>>::from_request_parts(parts, state).await {
-            Ok(person) => Ok(Some(person)),
-            Err(Failure(error)) if error.code == ErrorCode::Unauthenticated => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
 }
 
 impl FromRequestParts<ServerState> for Operator {
@@ -329,6 +298,7 @@ impl FromRequestParts<ServerState> for ProvedPathMember {
 
     async fn from_request_parts(parts: &mut Parts, state: &ServerState) -> Result<Self, Failure> {
         let PathMember(member) = PathMember::from_request_parts(parts, state).await?;
+        member.require_own_session()?;
         if let Who::Person(_, session) = member.who {
             state.identity.require_recent_proof(session).await?;
         }
@@ -349,8 +319,8 @@ impl FromRequestParts<ServerState> for PathParty {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
-    let missing = || ApiError::unauthenticated("Send an access token: Authorization: Bearer <token>.");
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
+    let missing = || ApiError::unauthenticated("Sign in, or send an access token: Authorization: Bearer <token>.");
     let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
     let text = value.to_str().map_err(|_| missing())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
@@ -361,14 +331,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Failure> {
 }
 
 /// What a person's token says, by whoever gives tokens here.
-async fn claims(state: &ServerState, token: &str) -> Result<Arc<Claims>, Failure> {
+pub(crate) async fn claims(state: &ServerState, token: &str) -> Result<Arc<Claims>, Failure> {
     match &state.clerk {
         Some(clerk) => Ok(clerk.authenticate(token).await.map_err(ApiError::from)?),
         None => Ok(state.identity.verify_access_token(token).await?),
     }
 }
 
-fn facts(parts: &Parts) -> SharedFacts {
+pub(crate) fn facts(parts: &Parts) -> SharedFacts {
     parts.extensions.get::<SharedFacts>().cloned().unwrap_or_default()
 }
 
@@ -432,9 +402,7 @@ fn named_tenants(
         let text = value.to_str().map_err(|_| mismatch())?;
         named.push((Source::Header, text.trim().to_owned()));
     }
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
-    if let Some(slug) = host.and_then(|host| slug_of_host(host, &state.settings.base_domain)) {
+    if let Some(slug) = slug_of_host(host_of(parts), &state.settings.base_domain) {
         named.push((Source::Host, slug.to_owned()));
     }
     named.extend(path_tenant.map(|text| (Source::Path, text)));
@@ -470,7 +438,11 @@ async fn membership(
         return Ok(None);
     }
     let part = match credential {
-        Credential::Token(claims) => persons_part(state, claims.user, tenant.id).await?,
+        Credential::Token(claims) => {
+            let part = persons_part(state, claims.user, tenant.id).await?;
+            // An operator has shown a factor of their own.
+            part.map(|part| Part { is_mfa_overdue: part.is_mfa_overdue && claims.act.is_none(), ..part })
+        }
         // It opens the tenant that it was given for, whatever others its person belongs to.
         Credential::Client(access) if access.tenant != tenant.id => None,
         Credential::Client(access) => persons_part(state, access.user, tenant.id).await?,

@@ -5,7 +5,10 @@
 //! alone hold the authority to choose a tenant.
 
 mod body;
+mod browser;
 mod client;
+mod cookie;
+mod csrf;
 mod envelope;
 mod form;
 mod gate;
@@ -15,6 +18,7 @@ mod metrics;
 mod openapi;
 mod paging;
 mod permissions;
+mod person;
 mod refusal;
 mod route;
 mod router;

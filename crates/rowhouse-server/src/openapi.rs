@@ -33,6 +33,7 @@ pub fn document(model: &AppModel, routes: &[RouteDoc], title: &str, version: &st
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "cookie": { "type": "apiKey", "in": "cookie", "name": "rowhouse_session", "description": "A browser's session on this host, __Host-rowhouse_session under https; unsafe methods send X-CSRF-Token, too." },
                 "api_key": { "type": "http", "scheme": "bearer", "description": "An API key of the tenant: rh_live_…, or rh_test_… in development." },
                 "operator": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token with audience operator." }
             }
@@ -75,12 +76,12 @@ fn security(route: &RouteDoc) -> Value {
         _ if route.api_keys => by_token_or_key(),
         Access::Public => json!([]),
         Access::Operator => json!([{ "operator": [] }]),
-        Access::Person | Access::Tenant | Access::PathTenant => json!([{ "bearer": [] }]),
+        Access::Person | Access::Tenant | Access::PathTenant => json!([{ "bearer": [] }, { "cookie": [] }]),
     }
 }
 
 fn by_token_or_key() -> Value {
-    json!([{ "bearer": [] }, { "api_key": [] }])
+    json!([{ "bearer": [] }, { "api_key": [] }, { "cookie": [] }])
 }
 
 fn parameters(route: &RouteDoc) -> Vec<Value> {
@@ -90,6 +91,12 @@ fn parameters(route: &RouteDoc) -> Vec<Value> {
         .collect();
     parameters
         .extend(route.query.iter().map(|(name, meaning)| query_parameter(name, meaning, json!({ "type": "string" }))));
+    if route.opens_session {
+        let meaning = "For browsers: the answer sets a cookie, and has no tokens.";
+        let schema = json!({ "enum": ["cookie"] });
+        parameters
+            .push(json!({ "name": "X-Rowhouse-Session", "in": "header", "description": meaning, "schema": schema }));
+    }
     parameters
 }
 

@@ -67,7 +67,8 @@ fn worded(written: &[u8]) -> Option<Vec<u8>> {
     let length = body.len();
     answer += &format!(
         "content-type: application/json\r\ncontent-length: {length}\r\nx-request-id: {request_id}\r\n\
-         cache-control: private, no-store\r\nx-content-type-options: nosniff\r\n\r\n{body}"
+         cache-control: private, no-store\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n\
+         referrer-policy: no-referrer\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n\r\n{body}"
     );
     Some(answer.into_bytes())
 }

@@ -39,6 +39,8 @@ pub struct RouteDoc {
     pub access: Access,
     /// Whether an API key opens it too, with what it holds.
     pub api_keys: bool,
+    /// Whether it opens a session, which a browser may ask for as a cookie.
+    pub opens_session: bool,
     /// Names and meanings of query parameters.
     pub query: &'static [(&'static str, &'static str)],
     /// The body's JSON Schema.
@@ -64,6 +66,7 @@ impl RouteDoc {
             summary: "",
             access,
             api_keys: false,
+            opens_session: false,
             query: &[],
             body: None,
             success,
@@ -81,6 +84,12 @@ impl RouteDoc {
     /// Opens it to API keys: for a handler that takes a [`crate::gate::Party`].
     pub(crate) fn for_keys(mut self) -> Self {
         self.api_keys = true;
+        self
+    }
+
+    /// Lets a browser ask for a cookie: for a handler that takes a [`crate::browser::Holding`].
+    pub(crate) fn opens_session(mut self) -> Self {
+        self.opens_session = true;
         self
     }
 

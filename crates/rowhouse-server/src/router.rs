@@ -23,6 +23,7 @@ fn all() -> Routes {
     routes::password::add(&mut list);
     routes::email::add(&mut list);
     routes::magic_link::add(&mut list);
+    routes::hand_off::add(&mut list);
     routes::sessions::add(&mut list);
     routes::step_up::add(&mut list);
     routes::mfa::add(&mut list);
@@ -36,6 +37,7 @@ fn all() -> Routes {
     routes::domains::add(&mut list);
     routes::roles::add(&mut list);
     routes::mfa_policy::add(&mut list);
+    routes::session_policy::add(&mut list);
     routes::api_keys::add(&mut list);
     routes::oauth::add(&mut list);
     routes::oauth_token::add(&mut list);
@@ -43,6 +45,7 @@ fn all() -> Routes {
     routes::oauth_clients::add(&mut list);
     routes::admin::add(&mut list);
     routes::users::add(&mut list);
+    routes::impersonation::add(&mut list);
     routes::records::add(&mut list);
     list
 }
@@ -60,6 +63,7 @@ pub fn router(state: ServerState) -> Router {
     }
     router = router.layer(middleware::from_fn(routes::oauth_token::allow_any_origin));
     let settings = state.settings.clone();
+    let is_https = settings.is_https();
     let mut router = router.with_state(state);
     if let Some(folder) = &settings.kept_mails {
         router = router.merge(kept_mails_router(folder.clone()));
@@ -67,7 +71,7 @@ pub fn router(state: ServerState) -> Router {
     // One layer made of all, the outermost first: each layer of a router is boxed by itself, and
     // cloned for every request.
     let around = ServiceBuilder::new()
-        .map_response(with_fixed_headers)
+        .map_response(move |response| with_fixed_headers(response, is_https))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(trace::surround))
         .layer(CatchPanicLayer::new())
@@ -77,17 +81,24 @@ pub fn router(state: ServerState) -> Router {
 }
 
 /// Headers of every answer that does not set its own.
-const FIXED_HEADERS: [(HeaderName, HeaderValue); 5] = [
+const FIXED_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-fn with_fixed_headers<B>(mut response: Response<B>) -> Response<B> {
+/// A year, for the host that answers: other names of the domain may serve something else.
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+fn with_fixed_headers<B>(mut response: Response<B>, is_https: bool) -> Response<B> {
     for (name, value) in FIXED_HEADERS {
         response.headers_mut().entry(name).or_insert(value);
+    }
+    if is_https {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
     }
     response
 }

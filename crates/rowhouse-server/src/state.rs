@@ -33,6 +33,30 @@ pub struct ServerSettings {
     pub kept_mails: Option<Folder>,
 }
 
+impl ServerSettings {
+    /// Whether browsers reach this server by https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// Scheme, host and port of the sign-in host, as browsers write them.
+    pub(crate) fn public_origin(&self) -> &str {
+        let (scheme, rest) = self.public_url.split_once("://").unwrap_or(("", &self.public_url));
+        let authority = rest.split('/').next().unwrap_or(rest);
+        self.public_url.get(..scheme.len() + "://".len() + authority.len()).unwrap_or(&self.public_url)
+    }
+
+    /// The same of another host, which is reached by the same scheme and port.
+    pub(crate) fn origin_of(&self, host: &str) -> String {
+        let (scheme, authority) = self.public_origin().split_once("://").unwrap_or(("http", ""));
+        let port = authority.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());
+        match port {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }
+    }
+}
+
 /// Everything behind the routes. Cloned per request: a pointer.
 #[derive(Clone)]
 pub struct ServerState(Arc<Inner>);

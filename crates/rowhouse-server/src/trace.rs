@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) tenant: OnceLock<TenantId>,
     pub(crate) user: OnceLock<UserId>,
     pub(crate) key: OnceLock<KeyId>,
+    /// The operator who works in the person's place.
+    pub(crate) operator: OnceLock<UserId>,
 }
 
 /// The facts of the running request, in its extensions.
@@ -101,6 +103,7 @@ impl Line<'_> {
             tenant_id = self.facts.tenant.get().map(tracing::field::display),
             user_id = self.facts.user.get().map(tracing::field::display),
             key_id = self.facts.key.get().map(tracing::field::display),
+            operator_id = self.facts.operator.get().map(tracing::field::display),
             method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
             "request"
         );
@@ -114,6 +117,7 @@ impl Line<'_> {
                 tenant_id = self.facts.tenant.get().map(tracing::field::display),
                 user_id = self.facts.user.get().map(tracing::field::display),
                 key_id = self.facts.key.get().map(tracing::field::display),
+                operator_id = self.facts.operator.get().map(tracing::field::display),
                 method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
                 code = %code, cause, "request failed"
             );
@@ -123,6 +127,7 @@ impl Line<'_> {
                 tenant_id = self.facts.tenant.get().map(tracing::field::display),
                 user_id = self.facts.user.get().map(tracing::field::display),
                 key_id = self.facts.key.get().map(tracing::field::display),
+                operator_id = self.facts.operator.get().map(tracing::field::display),
                 method = %self.method, route = self.route, status = self.status, duration_ms = self.duration_ms,
                 code = %code, cause, "request refused"
             );

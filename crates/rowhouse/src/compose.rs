@@ -148,6 +148,8 @@ impl Rowhouse {
                 limits: LimitSettings { attempts_max: settings.auth_attempts, ..LimitSettings::default() },
                 dns_server: settings.dns_server,
                 password_score_min: settings.password_score_min,
+                session_days: settings.session_idle_days,
+                session_days_max: settings.session_days,
                 ..IdentitySettings::default()
             },
         )

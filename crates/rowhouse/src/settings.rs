@@ -90,6 +90,13 @@ pub(crate) struct SettingsArgs {
     /// How hard a new password must be to guess: 2, 3 or 4, as zxcvbn counts [default: 3]
     #[arg(long, env = "ROWHOUSE_PASSWORD_SCORE", global = true, value_name = "N", help_heading = "Settings")]
     pub(crate) password_score: Option<String>,
+    /// Days after which a session that is not used ends, at the latest [default: 30]
+    #[arg(long, env = "ROWHOUSE_SESSION_IDLE_DAYS", global = true, value_name = "DAYS", help_heading = "Settings")]
+    pub(crate) session_idle_days: Option<String>,
+
+    /// Days after which any session ends, at the latest [default: 90]
+    #[arg(long, env = "ROWHOUSE_SESSION_DAYS", global = true, value_name = "DAYS", help_heading = "Settings")]
+    pub(crate) session_days: Option<String>,
 
     /// Proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8,192.0.2.1 [default: none]
     #[arg(long, env = "ROWHOUSE_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", help_heading = "Settings")]
@@ -146,6 +153,8 @@ pub(crate) const SETTING_KEYS: &[&str] = &[
     "body_bytes",
     "auth_attempts",
     "password_score",
+    "session_idle_days",
+    "session_days",
     "trusted_proxies",
     "pooler_url",
     "prepared_statements",
@@ -190,6 +199,8 @@ pub(crate) struct Settings {
     pub(crate) body_bytes_max: usize,
     pub(crate) auth_attempts: i32,
     pub(crate) password_score_min: u8,
+    pub(crate) session_idle_days: i32,
+    pub(crate) session_days: i32,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) pooler_url: Option<String>,
     pub(crate) prepared_statements: bool,
@@ -307,6 +318,8 @@ impl SettingsArgs {
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
         let auth_attempts = judge.number("auth-attempts", self.auth_attempts.as_deref(), 100, 1, 1_000_000_000);
+        let session_idle_days = judge.number("session-idle-days", self.session_idle_days.as_deref(), 30, 1, 3650);
+        let session_days = judge.number("session-days", self.session_days.as_deref(), 90, 1, 3650);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
         let warm = judge.number("warm", self.warm.as_deref(), 2, 0, 1000);
         let settings = Settings {
@@ -332,6 +345,8 @@ impl SettingsArgs {
             development: false,
             auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
             password_score_min: judge.score(self.password_score.as_deref()),
+            session_idle_days: i32::try_from(session_idle_days).unwrap_or(30),
+            session_days: i32::try_from(session_days).unwrap_or(90),
             trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),

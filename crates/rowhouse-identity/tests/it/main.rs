@@ -26,6 +26,7 @@ mod schema;
 mod second_factor;
 mod session;
 mod session_list;
+mod session_policy;
 mod step_up;
 mod trusted_device;
 mod user;
@@ -211,6 +212,7 @@ fn refusal<T>(outcome: Result<T, IdentityError>) -> &'static str {
         IdentityError::TooManyPasskeys(_) => "too many passkeys",
         IdentityError::NoRelyingParty => "no relying party",
         IdentityError::StepUpRequired => "step up required",
+        IdentityError::SignInTooOld => "sign-in too old",
         IdentityError::WrongCode => "wrong code",
         IdentityError::FactorExists => "factor exists",
         IdentityError::UnknownOperator => "unknown operator",

@@ -27,6 +27,8 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "api_keys",
         "clerk_tenants",
         "domains SELECT",
+        "hand_offs",
+        "impersonations",
         "invitations SELECT",
         "mails",
         "member_changes",
@@ -34,7 +36,9 @@ async fn every_table_with_a_tenant_has_the_one_policy_and_every_other_grants_not
         "mfa_policies",
         "openid_grants",
         "roles SELECT",
+        "session_policies",
         "sessions",
+        "web_sessions",
     ];
     let of_tenants: Vec<_> = of_tenants.iter().map(|(name, granted)| format!("{name} {granted}")).collect();
     assert_eq!(of_tenants.iter().map(|table| table.trim()).collect::<Vec<_>>(), expected);

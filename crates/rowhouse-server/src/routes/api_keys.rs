@@ -196,6 +196,7 @@ async fn revoke_api_key(
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Answer<Value>, Failure> {
     require_manager(&member)?;
+    member.require_own_session()?;
     let id = key_id(&id)?;
     state.identity.revoke_api_key(&member.actor(), member.tenant.id, id).await?;
     Ok(Answer::ok(json!({ "id": id })).of(member.tenant.id))

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::IntoResponse;
+use chrono::DateTime;
 use rowhouse_identity::{DeviceTrust, JWKS_SECONDS, LimitedRoute, SignIn, Tokens};
 use rowhouse_tenants::{Placement, Provision, ProvisionOwner};
 use rowhouse_types::{ApiError, EmailAddress, FieldError, Slug};
@@ -14,9 +15,11 @@ use serde_json::{Value, json};
 
 use super::members::project;
 use crate::body::JsonBody;
+use crate::browser::{Holding, SessionOut};
 use crate::client::device;
+use crate::cookie;
 use crate::envelope::{Answer, Failure};
-use crate::gate::{Person, visitor};
+use crate::gate::{Person, SignedIn, visitor};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -26,17 +29,19 @@ pub(crate) fn add(routes: &mut Routes) {
     let person = |method, path, operation| RouteDoc::new(method, path, operation, Access::Person);
     routes.add(
         public("/api/auth/sign-up", "sign_up")
+            .opens_session()
             .summary("Make an account and an organisation, and sign in to it.")
             .body(schema_for!(SignUpIn).to_value())
             .answers(201, schema_for!(SignedUpOut).to_value())
-            .refuses(&[400, 409, 413, 415, 422]),
+            .refuses(&[400, 403, 409, 413, 415, 422]),
         sign_up,
     );
     routes.add(
         public("/api/auth/sign-in", "sign_in")
+            .opens_session()
             .summary("Sign in with e-mail address and password.")
             .body(schema_for!(SignInIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 401, 403, 413, 415, 422]),
         sign_in,
     );
@@ -53,15 +58,16 @@ pub(crate) fn add(routes: &mut Routes) {
         person(Method::POST, "/api/auth/switch", "switch_tenant")
             .summary("New tokens for another organisation of the caller.")
             .body(schema_for!(SwitchIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 413, 415, 422]),
         switch,
     );
     routes.add(
         public("/api/auth/invitations/accept", "accept_invitation")
+            .opens_session()
             .summary("Join an organisation by an invitation's token; a new person gives a password.")
             .body(schema_for!(AcceptIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 401, 403, 404, 409, 413, 415, 422]),
         accept_invitation,
     );
@@ -69,7 +75,7 @@ pub(crate) fn add(routes: &mut Routes) {
         person(Method::POST, "/api/auth/invitations/join", "join_tenant")
             .summary("Join an organisation by an invitation of the caller's own address, and go on in it.")
             .body(schema_for!(JoinIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 404, 413, 415, 422]),
         join_tenant,
     );
@@ -183,7 +189,7 @@ struct SignedUpOut {
     user: Value,
     tenant: Value,
     #[serde(flatten)]
-    tokens: TokensOut,
+    session: SessionOut,
 }
 
 impl From<Tokens> for TokensOut {
@@ -210,8 +216,10 @@ fn fault(error: &impl std::error::Error) -> String {
 async fn sign_up(
     State(state): State<ServerState>,
     parts: Parts,
+    holding: Holding,
     JsonBody(body): JsonBody<SignUpIn>,
 ) -> Result<Answer<SignedUpOut>, Failure> {
+    holding.require_sign_in_host()?;
     let mut faults = Vec::new();
     let email = email(&body.email, &mut faults);
     if let Err(error) = rowhouse_identity::check_password_length(&body.password) {
@@ -249,14 +257,16 @@ async fn sign_up(
     let user =
         json!({ "id": owner, "email": tokens.email, "first_name": body.first_name, "last_name": body.last_name });
     let tenant = super::tenants::public(&made.tenant);
-    Ok(Answer::created(SignedUpOut { user, tenant, tokens: tokens.into() }).of(made.tenant.id))
+    let (session, cookie) = holding.give(&state, tokens).await?;
+    Ok(Answer::created(SignedUpOut { user, tenant, session }).of(made.tenant.id).with_cookie(cookie))
 }
 
 async fn sign_in(
     State(state): State<ServerState>,
     parts: Parts,
+    holding: Holding,
     JsonBody(body): JsonBody<SignInIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
     let mut faults = Vec::new();
     let Some(email) = email(&body.email, &mut faults) else {
         return Err(Failure(ApiError::validation(faults)));
@@ -265,11 +275,13 @@ async fn sign_in(
         email,
         password: body.password.into(),
         code: body.totp.map(Into::into),
-        tenant: body.tenant,
+        tenant: holding.tenant(body.tenant),
         trust: DeviceTrust { token: body.device_token.map(Into::into), wanted: body.trust_device },
         device: device(&state, &parts),
     };
-    Ok(Answer::ok(state.identity.sign_in(sign_in).await?.into()))
+    let tokens = state.identity.sign_in(sign_in).await?;
+    let (session, cookie) = holding.give(&state, tokens).await?;
+    Ok(Answer::ok(session).with_cookie(cookie))
 }
 
 async fn refresh(
@@ -280,9 +292,16 @@ async fn refresh(
     Ok(Answer::ok(state.identity.refresh(&body.refresh_token, device(&state, &parts)).await?.into()))
 }
 
-async fn sign_out(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
-    state.identity.sign_out(&person.claims).await?;
-    Ok(Answer::ok(json!({})))
+async fn sign_out(State(state): State<ServerState>, person: SignedIn, parts: Parts) -> Result<Answer<Value>, Failure> {
+    match &person.claims.act {
+        Some(_) => {
+            let device = device(&state, &parts);
+            state.identity.end_impersonation(person.claims.session, &person.actor(), &device).await?;
+        }
+        None => state.identity.sign_out(&person.claims).await?,
+    }
+    let cleared = person.web.as_ref().and_then(|_| cookie::clear(&state.settings));
+    Ok(Answer::ok(json!({})).with_cookie(cleared))
 }
 
 async fn switch(
@@ -290,15 +309,18 @@ async fn switch(
     person: Person,
     parts: Parts,
     JsonBody(body): JsonBody<SwitchIn>,
-) -> Result<Answer<TokensOut>, Failure> {
-    Ok(Answer::ok(state.identity.switch(&person.claims, &body.tenant, device(&state, &parts)).await?.into()))
+) -> Result<Answer<SessionOut>, Failure> {
+    let tokens = state.identity.switch(&person.claims, &body.tenant, device(&state, &parts)).await?;
+    Ok(Answer::ok(person.give(&state, tokens).await))
 }
 
 async fn accept_invitation(
     State(state): State<ServerState>,
     parts: Parts,
+    holding: Holding,
     JsonBody(body): JsonBody<AcceptIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
+    holding.require_sign_in_host()?;
     let accept = rowhouse_identity::AcceptInvitation {
         token: body.token.into(),
         password: body.password.into(),
@@ -309,7 +331,8 @@ async fn accept_invitation(
     };
     let accepted = state.identity.accept_invitation(accept).await?;
     project(&state, &[accepted.tenant]).await;
-    Ok(Answer::ok(accepted.tokens.into()))
+    let (session, cookie) = holding.give(&state, accepted.tokens).await?;
+    Ok(Answer::ok(session).with_cookie(cookie))
 }
 
 async fn join_tenant(
@@ -317,16 +340,28 @@ async fn join_tenant(
     person: Person,
     parts: Parts,
     JsonBody(body): JsonBody<JoinIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
     let token = body.token.into();
     let accepted = state.identity.accept_invitation_as(&person.claims, &token, device(&state, &parts)).await?;
     project(&state, &[accepted.tenant]).await;
-    Ok(Answer::ok(accepted.tokens.into()))
+    Ok(Answer::ok(person.give(&state, accepted.tokens).await))
 }
 
-async fn get_me(State(state): State<ServerState>, person: Person) -> Result<Answer<Value>, Failure> {
-    let me = state.identity.me(&person.claims).await?;
-    Ok(Answer::ok(serde_json::to_value(me).map_err(ApiError::internal)?))
+async fn get_me(State(state): State<ServerState>, person: SignedIn) -> Result<Answer<Value>, Failure> {
+    let mut me = state.identity.me(&person.claims).await?;
+    let act = &person.claims.act;
+    if act.is_some() || person.web.as_ref().is_some_and(|web| web.is_on_tenants_host()) {
+        // Neither scripts of this organisation nor operators need know which others there are.
+        let here = me.tenant.as_ref().map(|tenant| tenant.id);
+        me.memberships.retain(|membership| Some(membership.id) == here);
+    }
+    let mut shown = serde_json::to_value(me).map_err(ApiError::internal)?;
+    if let Some(act) = act {
+        let ends_at = DateTime::from_timestamp(person.claims.expires_at, 0).unwrap_or_default();
+        shown["impersonated_by"] = json!({ "id": act.sub, "email": act.email });
+        shown["ends_at"] = json!(ends_at);
+    }
+    Ok(Answer::ok(shown))
 }
 
 async fn get_jwks(State(state): State<ServerState>) -> Result<impl IntoResponse, Failure> {

@@ -63,7 +63,7 @@ pub(crate) async fn refuse_built_in(request: Request, next: Next) -> Response {
     let mut below = path.strip_prefix("/api/tenants/").into_iter().flat_map(|rest| rest.split('/').skip(1));
     let people = match (below.next(), below.next()) {
         // Inviting is passed on to Clerk; what is built in would be a link that opens nothing here.
-        (Some("invitations"), Some(_)) | (Some("domains" | "mfa-policy"), _) => true,
+        (Some("invitations"), Some(_)) | (Some("domains" | "mfa-policy" | "session-policy"), _) => true,
         (Some("members" | "leave" | "transfer"), _) => is_change,
         _ => false,
     };

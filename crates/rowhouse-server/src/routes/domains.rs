@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::auth::TokensOut;
 use super::members::project;
 use crate::body::JsonBody;
+use crate::browser::SessionOut;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Member, PathMember, Person, ProvedPathMember};
@@ -66,7 +66,7 @@ pub(crate) fn add(routes: &mut Routes) {
         person(Method::POST, "/api/auth/join", "join_by_domain")
             .summary("Join an organisation by one's proved address, and go on in it.")
             .body(schema_for!(JoinIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 404, 413, 415, 422]),
         join_by_domain,
     );
@@ -188,9 +188,9 @@ async fn join_by_domain(
     person: Person,
     parts: Parts,
     JsonBody(body): JsonBody<JoinIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
     let (by, device) = (person.actor(), device(&state, &parts));
     let (tenant, tokens) = state.identity.join_by_domain(&person.claims, &body.tenant, &by, device).await?;
     project(&state, &[tenant]).await;
-    Ok(Answer::ok(tokens.into()))
+    Ok(Answer::ok(person.give(&state, tokens).await))
 }

@@ -9,8 +9,9 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{TokensOut, email};
+use super::auth::email;
 use crate::body::JsonBody;
+use crate::browser::{Holding, SessionOut};
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::visitor;
@@ -30,9 +31,10 @@ pub(crate) fn add(routes: &mut Routes) {
     );
     routes.add(
         public("/api/auth/magic-link/redeem", "redeem_magic_link")
+            .opens_session()
             .summary("Sign in by a link's token; it is used up only once the code is right, where one is needed.")
             .body(schema_for!(RedeemIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 401, 403, 404, 413, 415, 422]),
         redeem_magic_link,
     );
@@ -72,13 +74,17 @@ async fn send_magic_link(
 async fn redeem_magic_link(
     State(state): State<ServerState>,
     parts: Parts,
+    holding: Holding,
     JsonBody(body): JsonBody<RedeemIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
+    holding.require_sign_in_host()?;
     let sign_in = LinkSignIn {
         token: body.token.into(),
         code: body.totp.map(Into::into),
         tenant: body.tenant,
         device: device(&state, &parts),
     };
-    Ok(Answer::ok(state.identity.sign_in_by_link(sign_in, &visitor(&parts)).await?.into()))
+    let tokens = state.identity.sign_in_by_link(sign_in, &visitor(&parts)).await?;
+    let (session, cookie) = holding.give(&state, tokens).await?;
+    Ok(Answer::ok(session).with_cookie(cookie))
 }

@@ -199,6 +199,7 @@ async fn leave_tenant(
     State(state): State<ServerState>,
     PathMember(member): PathMember,
 ) -> Result<Answer<Value>, Failure> {
+    member.require_own_session()?;
     state.identity.leave_tenant(&member.actor(), member.tenant.id, member.user).await?;
     project(&state, &[member.tenant.id]).await;
     Ok(Answer::ok(json!({})))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::body::JsonBody;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
-use crate::gate::Person;
+use crate::gate::SignedIn;
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
 
@@ -36,10 +36,11 @@ struct StepUpIn {
 
 async fn step_up(
     State(state): State<ServerState>,
-    person: Person,
+    person: SignedIn,
     parts: Parts,
     JsonBody(body): JsonBody<StepUpIn>,
 ) -> Result<Answer<Value>, Failure> {
+    person.require_own_session()?;
     let shown = StepUp {
         password: body.current_password.map(Into::into),
         code: body.totp.map(Into::into),

@@ -204,7 +204,8 @@ async fn nobody_reaches_a_route_that_is_not_public() {
 /// The owner, a member of every role, and an API key of each.
 async fn everybody(service: &Service, demo: &Demo) -> Vec<Caller> {
     let owner = service.owner(demo).await;
-    let mut callers = vec![owner.clone(), owner.key(demo.slug, "owner").await];
+    let page = service.owners_page(demo.slug, demo.email).await.with("Host", &format!("{}.localhost", demo.slug));
+    let mut callers = vec![owner.clone(), owner.key(demo.slug, "owner").await, page];
     for role in ROLES {
         callers.push(service.member(demo, role).await);
         callers.push(owner.key(demo.slug, role).await);
@@ -291,6 +292,45 @@ async fn naming_another_tenant_by_header_host_or_query_is_refused_like_an_absent
     }
 }
 
+/// A browser sends a cookie to its own host only; whoever has stolen it sends it anywhere.
+#[tokio::test]
+async fn a_cookie_opens_its_own_host_and_tenant_only() {
+    let service = Service::shared();
+    let page = service.owners_page(ACME.slug, ACME.email).await;
+    let own = Spoils::nothing(ACME.slug);
+    for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
+        let path = fill(&operation.path, &own, true);
+        let body = body_for(&operation.method);
+        for host in [
+            "globex.localhost",
+            "demo-0001.localhost",
+            "no-such.localhost",
+            "localhost",
+            "127.0.0.1",
+            "acme.evil.example",
+        ] {
+            let answer = page.with("Host", host).send(operation.method.clone(), &path, body.as_ref()).await;
+            assert_eq!(answer.status, 401, "{} {path} on {host}: {}", operation.method, answer.body);
+        }
+    }
+    let at_home = page.with("Host", "acme.localhost");
+    assert_eq!(at_home.get("/api/leads").await.status, 200);
+    name_others(service, &at_home).await;
+    let me = at_home.get("/api/auth/me").await.text("/data/user/id");
+    let reported = format!(
+        "select count(*) > 0 from control.security_events
+         where kind = 'cross_tenant_access_attempt' and user_id = '{me}' and attempted_tenant = 'demo-0001'"
+    );
+    // The writer works beside the requests.
+    for _ in 0..2000 {
+        if service.sql_as("rowhouse_owner", "rowhouse_control", &reported).unwrap() == "t" {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("a cookie on another tenant's host was not reported");
+}
+
 async fn name_others(service: &Service, caller: &Caller) {
     let victim = service.owner(&GLOBEX).await.get("/api/auth/me").await.text("/data/tenant/id");
     for operation in operations(service).await.iter().filter(|operation| operation.access == "bearer") {
@@ -306,11 +346,14 @@ async fn name_others(service: &Service, caller: &Caller) {
         for named in [GLOBEX.slug, victim.as_str(), "no-such-tenant", ABSENT] {
             let host = format!("{named}.localhost");
             let separator = if path.contains('?') { '&' } else { '?' };
+            let by_host = caller.token.is_some().then(|| (caller.with("Host", &host), path.clone()));
             for (caller, path) in [
                 (caller.with("X-Tenant-ID", named), path.clone()),
-                (caller.with("Host", &host), path.clone()),
                 (caller.clone(), format!("{path}{separator}tenant_id={named}")),
-            ] {
+            ]
+            .into_iter()
+            .chain(by_host)
+            {
                 let answer = caller.send(operation.method.clone(), &path, body.as_ref()).await;
                 assert_eq!(answer.status, 403, "{} {path} naming {named}: {}", operation.method, answer.body);
                 assert_eq!(answer.code(), "tenant_mismatch");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, Visitor, page};
+use crate::browser_peer::{Browser, Visitor, page};
 use crate::service::{ACME, Answer, Caller, PASSWORD, Service};
 
 fn is_refused(answer: &Answer, status: u16, code: &str) {

@@ -101,6 +101,7 @@ async fn a_session_that_is_open_for_long_shows_once_more_who_it_is_before_what_i
     let dangerous = [
         ("POST", "/api/tenants/acme/api-keys", json!({ "name": "X", "role": "viewer" })),
         ("PATCH", "/api/tenants/acme/mfa-policy", json!({ "grace_days": 8 })),
+        ("PATCH", "/api/tenants/acme/session-policy", json!({ "idle_minutes": 60 })),
         ("POST", "/api/auth/mfa/enrol", json!({})),
         ("POST", "/api/tenants/acme/domains", json!({ "domain": "dangerous.example" })),
         ("POST", "/api/tenants/acme/transfer", json!({ "user_id": "nobody" })),
@@ -114,13 +115,13 @@ async fn a_session_that_is_open_for_long_shows_once_more_who_it_is_before_what_i
         statuses
     };
     long_ago();
-    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 5]);
+    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 6]);
     assert_eq!(owner.get("/api/leads").await.status, 200, "nothing else asks for it");
     let wrong = owner.post("/api/auth/step-up", &json!({ "current_password": "not the password" })).await;
     assert_eq!((wrong.status.as_u16(), wrong.text("/error/details/0/field").as_str()), (422, "current_password"));
-    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 5]);
+    assert_eq!(try_all().await, vec![(403, json!("step_up_required")); 6]);
     let right = owner.post("/api/auth/step-up", &json!({ "current_password": PASSWORD })).await;
     assert_eq!(right.status, 200, "{}", right.body);
     let statuses: Vec<u16> = try_all().await.iter().map(|(status, _)| *status).collect();
-    assert_eq!(statuses, [201, 200, 200, 201, 404]);
+    assert_eq!(statuses, [201, 200, 200, 200, 201, 404]);
 }
