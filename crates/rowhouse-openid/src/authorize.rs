@@ -225,9 +225,22 @@ impl OpenId {
         if self.must_sign_in(asked, found.auth_time) {
             return self.sign_in(client, request, parameters);
         }
-        self.require_tenant(asked, &found)?;
         let is_known = client.first_party || found.consented.covers(&request.scopes);
         drop(connection);
+        if let Some(hint) = &request.id_token_hint {
+            let hint = self.read_hint(hint).await?;
+            if hint.aud != client.id {
+                return Err(OpenIdError::invalid_request("id_token_hint is another client's"));
+            }
+            if hint.sub != claims.user {
+                // Whoever came back from signing in as somebody else again is not sent there for ever.
+                if self.sent_at(client, request).is_some() {
+                    return Err(OpenIdError::refused(OAuthCode::LoginRequired, "another person is signed in"));
+                }
+                return self.sign_in(client, request, parameters);
+            }
+        }
+        self.require_tenant(asked, &found)?;
         self.require_second_factor(asked, &found).await?;
         self.identity.count_attempt_by(LimitedRoute::OAUTH_AUTHORIZE, &claims.session.to_string()).await?;
         if is_known && !request.prompt.consent {

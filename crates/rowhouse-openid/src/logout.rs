@@ -27,9 +27,9 @@ pub enum LoggedOut {
 
 /// What an ID token of ours tells here.
 #[derive(Debug, Deserialize)]
-struct Hint {
-    aud: ClientId,
-    sub: UserId,
+pub(crate) struct Hint {
+    pub(crate) aud: ClientId,
+    pub(crate) sub: UserId,
     sid: SessionId,
 }
 
@@ -59,7 +59,7 @@ impl OpenId {
         Ok(to.map_or(LoggedOut::Done, LoggedOut::Client))
     }
 
-    async fn read_hint(&self, token: &str) -> Result<Hint, OpenIdError> {
+    pub(crate) async fn read_hint(&self, token: &str) -> Result<Hint, OpenIdError> {
         // An ID token is kept for this longer than it is good for anything else.
         let check = TokenCheck { kind: ID_TOKEN_KIND, audience: None, may_be_over: true };
         self.identity.verify_claims(token, check).await.map_err(|error| match error {

@@ -89,6 +89,8 @@ pub(crate) struct Request {
     pub(crate) login_hint: Option<String>,
     /// Id or slug of the tenant.
     pub(crate) org: Option<String>,
+    /// An ID token of whom the client expects.
+    pub(crate) id_token_hint: Option<String>,
     /// Our own mark: the person was sent to sign in for this request.
     pub(crate) login_mark: Option<String>,
 }
@@ -143,6 +145,7 @@ impl Request {
             },
             login_hint: text("login_hint")?,
             org: text("org")?,
+            id_token_hint: text("id_token_hint")?,
             login_mark: text(LOGIN_MARK)?,
         })
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::body::JsonBody;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
+use crate::form::FormBytes;
 use crate::gate::{Person, query_pairs};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
@@ -29,6 +30,7 @@ const AUTHORIZE_QUERY: &[(&str, &str)] = &[
     ("prompt", "none, login, consent."),
     ("max_age", "Seconds since the person has last shown who they are."),
     ("login_hint", "The address that the person may sign in with."),
+    ("id_token_hint", "An ID token of whom the client expects to be signed in."),
     ("org", "Id or slug of the organisation; that of the session by default."),
 ];
 
@@ -52,6 +54,15 @@ pub(crate) fn add(routes: &mut Routes) {
             .answers(303, Value::Null)
             .refuses(&[400, 404]),
         authorize,
+    );
+    routes.add(
+        RouteDoc::new(Method::POST, "/oauth/authorize", "submit_authorization_request", Access::Public)
+            .summary("The same by a form, which goes on as a query.")
+            .body(json!({ "type": "object", "properties": { "client_id": { "type": "string" } } }))
+            .answers(303, Value::Null)
+            .oauth()
+            .refuses(&[400]),
+        submit_authorization_request,
     );
     routes.add(
         person(Method::GET, "get_authorization_request")
@@ -125,6 +136,13 @@ async fn authorize(
         }
         Authorized::Consent { request } => see_other(&page(&state, "/consent", &[("request", &request)])),
     }
+}
+
+/// The browser asks again by itself: a form of another site comes without the person's cookie.
+async fn submit_authorization_request(FormBytes(form): FormBytes) -> Result<Response, Failure> {
+    let pairs = form_urlencoded::parse(&form);
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    see_other(&format!("/oauth/authorize?{query}"))
 }
 
 async fn get_authorization_request(

@@ -449,6 +449,10 @@ async fn what_is_offered_is_told_to_pages_of_any_origin() {
         assert_eq!(told.text("/token_endpoint"), format!("{issuer}/oauth/token"));
         assert_eq!(told.body["code_challenge_methods_supported"], json!(["S256"]));
     }
+    // A form goes on as a query.
+    let form = [("client_id", "a b"), ("scope", "openid email"), ("state", "x&y")];
+    let sent = send_form(service, "/oauth/authorize", None, &form).await;
+    assert_eq!(sent.status, 400, "the address that it went on to judges it: {}", sent.body);
     let client = reqwest::Client::new();
     for (path, is_open) in [("/oauth/token", true), ("/oauth/introspect", false), ("/api/auth/me", false)] {
         let request = client.request(reqwest::Method::OPTIONS, format!("{}{path}", service.url));

@@ -41,6 +41,21 @@ async fn whoever_is_not_here_signs_in_and_comes_back_and_a_client_may_ask_for_it
         assert!(chrono::Utc::now().timestamp() - auth_time < 60);
         service.sql("rowhouse_control", long_ago);
     }
+    // A client that expects somebody is told if another is here.
+    let code = client.code(service, &before, &[]).await;
+    let hint = client.redeem(service, &code).await.text("/id_token");
+    let expecting = [("id_token_hint", hint.as_str()), ("prompt", "none")];
+    let bob = service.sign_in(GLOBEX.email).await;
+    assert!(open(&client.url(service, &expecting), before.token.as_deref()).await.parameter("code").is_some());
+    let other = open(&client.url(service, &expecting), bob.token.as_deref()).await;
+    assert_eq!(other.parameter("error").as_deref(), Some("login_required"));
+    let sent = open(&client.url(service, &expecting[..1]), bob.token.as_deref()).await.parameter("return_to").unwrap();
+    let again = open(&format!("{}{sent}", service.url), bob.token.as_deref()).await;
+    assert_eq!(again.parameter("error").as_deref(), Some("login_required"));
+    let forged = format!("{hint}A");
+    let forged = client.url(service, &[("id_token_hint", forged.as_str())]);
+    let refused = open(&forged, before.token.as_deref()).await;
+    assert_eq!(refused.parameter("error").as_deref(), Some("invalid_request"));
     // A mark that nobody gave does not stand for signing in.
     let forged = client.url(service, &[("prompt", "login"), ("rowhouse_login", "AAAAAAAAAAA")]);
     assert!(open(&forged, before.token.as_deref()).await.parameter("return_to").is_some());
