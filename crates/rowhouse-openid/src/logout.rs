@@ -54,7 +54,8 @@ impl OpenId {
                 (None, None) => LoggedOut::Done,
             });
         };
-        let claims = Claims { user: hint.sub, email: String::new(), session: hint.sid, org: None, expires_at: 0, act: None };
+        let claims =
+            Claims { user: hint.sub, email: String::new(), session: hint.sid, org: None, expires_at: 0, act: None };
         self.identity.sign_out(&claims).await?;
         Ok(to.map_or(LoggedOut::Done, LoggedOut::Client))
     }
