@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rowhouse_identity::{NewWebSession, Tokens, WebHost, WebSession};
 use rowhouse_types::{ApiError, TenantId};
 use schemars::JsonSchema;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use crate::client::device;
@@ -64,12 +64,15 @@ pub(crate) struct CookieOut {
     ends_at: String,
     /// The organisation that the session is in.
     tenant_id: Option<String>,
+    /// If it was asked for and may be: what stands for the second factor on this device, for 30 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<String>,
 }
 
 impl CookieOut {
     fn new(csrf_token: String, ends_at: DateTime<Utc>, tenant: Option<TenantId>) -> Self {
         let tenant_id = tenant.map(|tenant| tenant.to_string());
-        Self { session: "cookie", csrf_token, ends_at: ends_at.to_rfc3339(), tenant_id }
+        Self { session: "cookie", csrf_token, ends_at: ends_at.to_rfc3339(), tenant_id, device_token: None }
     }
 
     /// For somebody who has a cookie already, of which the session has gone on in another tenant.
@@ -141,6 +144,8 @@ impl Holding {
         let opened = state.identity.open_web_session(tokens.session, host, ask.replaced.as_ref()).await?;
         let NewWebSession { secret, csrf_token, ends_at } = opened;
         let cookie = cookie::set(&secret, ends_at, &state.settings);
-        Ok((SessionOut::Cookie(CookieOut::new(csrf_token, ends_at, tokens.tenant)), cookie))
+        let device_token = tokens.device_token.map(|token| token.expose_secret().to_owned());
+        let given = CookieOut { device_token, ..CookieOut::new(csrf_token, ends_at, tokens.tenant) };
+        Ok((SessionOut::Cookie(given), cookie))
     }
 }

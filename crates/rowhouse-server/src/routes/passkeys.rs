@@ -11,8 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::auth::{TokensOut, email};
+use super::auth::email;
 use crate::body::JsonBody;
+use crate::browser::{Holding, SessionOut};
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
 use crate::gate::{Account, OperatorAccount, PersonAccount, ProvedPersonAccount};
@@ -73,7 +74,7 @@ pub(crate) fn add(routes: &mut Routes) {
         RouteDoc::new(Method::POST, "/api/auth/passkeys/sign-in/finish", "sign_in_by_passkey", Access::Public)
             .summary("Sign in by a passkey: both factors at once.")
             .body(schema_for!(SignInIn).to_value())
-            .answers(200, schema_for!(TokensOut).to_value())
+            .answers(200, schema_for!(SessionOut).to_value())
             .refuses(&[400, 401, 403, 409, 413, 415, 422]),
         sign_in,
     );
@@ -358,13 +359,16 @@ async fn begin_sign_in(State(state): State<ServerState>, parts: Parts) -> Result
 async fn sign_in(
     State(state): State<ServerState>,
     parts: Parts,
+    holding: Holding,
     JsonBody(body): JsonBody<SignInIn>,
-) -> Result<Answer<TokensOut>, Failure> {
+) -> Result<Answer<SessionOut>, Failure> {
     let sign_in = PasskeySignIn {
         ceremony: body.ceremony.into(),
         answer: Value::Object(body.credential),
-        tenant: body.tenant,
+        tenant: holding.tenant(body.tenant),
         device: device(&state, &parts),
     };
-    Ok(Answer::ok(state.identity.sign_in_by_passkey(sign_in).await?.into()))
+    let tokens = state.identity.sign_in_by_passkey(sign_in).await?;
+    let (session, cookie) = holding.give(&state, tokens).await?;
+    Ok(Answer::ok(session).with_cookie(cookie))
 }

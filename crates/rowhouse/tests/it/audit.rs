@@ -7,9 +7,10 @@ use serde_json::json;
 use crate::service::{Answer, Caller, PASSWORD, Service};
 
 /// What the changing routes of operators are told as, in the order in which they are called.
-const DEEDS: [&str; 8] = [
+const DEEDS: [&str; 9] = [
     "create_oauth_client",
     "create_tenant audited",
+    "reset_mfa",
     "change_oauth_client",
     "rotate_oauth_client_secret",
     "suspend_tenant audited",
@@ -30,13 +31,26 @@ fn lines(service: &Service, condition: &str) -> Vec<String> {
     found.lines().map(str::to_owned).collect()
 }
 
+/// Somebody with a second factor; it is what they have, whatever was done with them before.
+fn somebody_with_a_factor(service: &Service, slug: &str) -> String {
+    let email = format!("lost@{slug}.example");
+    let make = format!(
+        "insert into control.users (id, email) values (rowhouse.new_id(), '{email}') on conflict do nothing;
+         insert into control.second_factors (holder, user_id, confirmed_at)
+         select id, id, now() from control.users where email = '{email}' on conflict do nothing;
+         select id from control.users where email = '{email}'"
+    );
+    service.sql_as("rowhouse_owner", "rowhouse_control", &make).unwrap()
+}
+
 /// Calls a changing route of operators on the tenant of this slug.
-async fn call(operator: &Caller, method: &Method, path: &str, slug: &str) -> Answer {
+async fn call(service: &Service, operator: &Caller, method: &Method, path: &str, slug: &str) -> Answer {
     let body = match (method.as_str(), path) {
         ("POST", "/api/admin/tenants") => {
             json!({ "name": slug, "slug": slug, "admin_email": format!("admin@{slug}.example") })
         }
         ("POST", "/api/admin/tenants/{tenant}/suspend" | "/api/admin/tenants/{tenant}/reactivate") => json!({}),
+        ("POST", "/api/admin/users/{id}/reset-mfa") => json!(null),
         ("DELETE", "/api/admin/tenants/{tenant}" | "/api/admin/oauth-clients/{id}") => json!(null),
         ("POST", "/api/admin/oauth-clients") => {
             json!({ "name": slug, "redirect_uris": ["https://app.example.com/cb"] })
@@ -46,6 +60,9 @@ async fn call(operator: &Caller, method: &Method, path: &str, slug: &str) -> Ans
     };
     let body = Some(&body).filter(|body| !body.is_null());
     let mut path = path.replace("{tenant}", slug);
+    if path.contains("/users/{id}") {
+        path = path.replace("{id}", &somebody_with_a_factor(service, slug));
+    }
     if path.contains("{id}") {
         let clients = operator.get("/api/admin/oauth-clients?limit=200").await;
         let client = clients.data().iter().find(|client| client["name"] == slug).unwrap();
@@ -85,7 +102,7 @@ async fn every_changing_route_of_operators_tells_who_did_what_in_which_request()
     let mut told = Vec::new();
     for (number, (method, path)) in changing_routes(service).await.iter().enumerate() {
         let request = format!("audited-{number}");
-        let answer = call(&operator.with("X-Request-Id", &request), method, path, "audited").await;
+        let answer = call(service, &operator.with("X-Request-Id", &request), method, path, "audited").await;
         assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
         let found = lines(service, &format!("a.request_id = '{request}'"));
         let [line] = found.as_slice() else { panic!("{method} {path}: {found:?}") };
@@ -101,11 +118,11 @@ async fn a_deed_that_cannot_be_told_is_not_done_and_the_next_one_is() {
     let control = |sql: &str| service.sql("rowhouse_control", sql);
     for (method, path) in changing_routes(&service).await {
         control("alter table control.audit_log add constraint shut check (false) not valid");
-        let refused = call(&operator, &method, &path, "audited").await;
+        let refused = call(&service, &operator, &method, &path, "audited").await;
         assert!(refused.status.is_server_error(), "{method} {path}: {}", refused.body);
         control("alter table control.audit_log drop constraint shut");
         // Each has its own before it: had this one been done, it could not be done again.
-        let done = call(&operator, &method, &path, "audited").await;
+        let done = call(&service, &operator, &method, &path, "audited").await;
         assert!(done.status.is_success(), "{method} {path}: {}", done.body);
     }
     let told = lines(&service, "a.actor_kind = 'operator'");

@@ -105,6 +105,10 @@ async fn a_passkey_alone_signs_in_with_both_factors() {
     assert_eq!(caller.get("/api/auth/me").await.text("/data/user/email"), "keyed-alone@example.com");
     assert_eq!(caller.post("/api/auth/mfa/enrol", &json!({})).await.status, 200, "it is a recent proof");
     is_refused(&finish_sign_in(service, &shown).await, 401, "unauthenticated");
+    let shown = visitor.show(&begin_sign_in(service).await).await;
+    let at_browser = service.anonymous().with("X-Rowhouse-Session", "cookie").with("Origin", &service.url);
+    let held = at_browser.post("/api/auth/passkeys/sign-in/finish", &shown).await;
+    assert_eq!((held.text("/data/session").as_str(), held.body["data"].get("access_token")), ("cookie", None));
     // Of another purpose.
     let mine = begin_sign_in(service).await;
     is_refused(&finish_assert(service, &visitor.show(&mine).await).await, 401, "unauthenticated");
