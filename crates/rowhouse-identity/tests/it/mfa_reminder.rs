@@ -71,9 +71,11 @@ async fn many_are_reminded_in_one_go() {
     let (_, acme) = ground.ann_of_acme().await;
     ground
         .batch(&format!(
-            "insert into control.users (id, email) select rowhouse.new_id(), 'p' || n || '@example.com' from generate_series(1, 450) n;
+            "insert into control.users (id, email)
+             select rowhouse.new_id(), 'p' || n || '@example.com' from generate_series(1, 450) n;
              insert into control.memberships (tenant_id, user_id, role)
-             select '{acme}', id, case when email < 'p3' then 'viewer' else 'admin' end from control.users where email like 'p%'"
+             select '{acme}', id, case when email < 'p3' then 'viewer' else 'admin' end from control.users
+             where email like 'p%'"
         ))
         .await;
     ground.were_asked("5 days").await;

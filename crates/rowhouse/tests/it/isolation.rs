@@ -99,7 +99,8 @@ impl Spoils {
 /// A passkey and a trusted device of somebody in a tenant, as if a browser had made them. Gives their ids.
 fn keyed(service: &Service, slug: &str) -> (String, String) {
     let make = format!(
-        "insert into control.users (id, email) values (rowhouse.new_id(), 'keyed@{slug}.example') on conflict do nothing;
+        "insert into control.users (id, email) values (rowhouse.new_id(), 'keyed@{slug}.example')
+         on conflict do nothing;
          insert into control.second_factors (holder, user_id, confirmed_at)
          select id, id, now() from control.users where email = 'keyed@{slug}.example' on conflict do nothing;
          insert into control.passkeys (id, holder, credential_id, credential, name)
