@@ -122,6 +122,7 @@ pub enum IdentityError {
 const PROVE_FIRST: &str =
     "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.";
 const INVALID_KEY: &str = "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.";
+const SIGN_IN_AGAIN: &str = "This organisation asks for a newer sign-in. Sign in again.";
 const SEND_A_CODE: &str = "Send the code of your authenticator app, or a recovery code, too.";
 
 fn gone(message: &'static str) -> ApiError {
@@ -185,9 +186,7 @@ impl From<IdentityError> for ApiError {
                 ErrorCode::StepUpRequired,
                 "Show once more who you are: POST /api/auth/step-up takes your password, or a code if you have a second factor.",
             ),
-            IdentityError::SignInTooOld => {
-                ApiError::unauthenticated("This organisation asks for a newer sign-in. Sign in again.")
-            }
+            IdentityError::SignInTooOld => ApiError::unauthenticated(SIGN_IN_AGAIN),
             IdentityError::WrongCode => {
                 ApiError::unauthenticated("The code is wrong, too old, or was used before. Wait for the next one.")
             }

@@ -24,11 +24,11 @@ const WALLS: &[(&[&str], &[&str], &str)] = &[
 /// What the crate of shared words must not know: whatever waits, reads, writes or sends.
 const NO_IO: &[&str] = &["tokio", "futures-util", "nix", "reqwest", "axum", "tokio-postgres", "tempfile", "moka"];
 
-/// External packages in Cargo.lock: 417 when the limit was set (looking into the DNS brought the last
-/// fourteen), rounded up to the next ten. About 265 of them are in the program on Linux, the rest is
+/// External packages in Cargo.lock: 428 when the limit was set (the tests' client that keeps cookies as
+/// browsers do brought the last eleven), rounded up to the next ten. About 265 of them are in the program on Linux, the rest is
 /// for tests, for building and for other systems. Each is code that somebody must trust: raise the
 /// number only with the dependency that needs it.
-const EXTERNAL_PACKAGES_MAX: usize = 420;
+const EXTERNAL_PACKAGES_MAX: usize = 430;
 
 /// The map's list of layers: the only place where it is written.
 const LAYERS_BEGIN: &str = "```layers\n";
