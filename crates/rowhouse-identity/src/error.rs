@@ -144,6 +144,7 @@ pub enum IdentityError {
 const PROVE_FIRST: &str =
     "Prove your own e-mail address first: POST /api/auth/verify-email/resend sends the mail again.";
 const INVALID_KEY: &str = "The API key is not valid: it is unknown, revoked or expired. Make a new one, or rotate it.";
+const SIGN_IN_AGAIN: &str = "This organisation asks for a newer sign-in. Sign in again.";
 const SEND_A_CODE: &str =
     "Send a second factor, too: the code of your authenticator app, a recovery code, or the proof of a passkey.";
 
@@ -251,9 +252,7 @@ impl From<IdentityError> for ApiError {
             | IdentityError::StepUpRequired
             | IdentityError::WrongCode
             | IdentityError::FactorExists => of_factors(error),
-            IdentityError::SignInTooOld => {
-                ApiError::unauthenticated("This organisation asks for a newer sign-in. Sign in again.")
-            }
+            IdentityError::SignInTooOld => ApiError::unauthenticated(SIGN_IN_AGAIN),
             IdentityError::UnknownOperator => gone("There is no operator with this address."),
             IdentityError::Name { field } => {
                 let message = "must have at most 100 characters, and no line breaks or other control characters";

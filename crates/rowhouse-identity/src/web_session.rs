@@ -242,7 +242,8 @@ impl Identity {
             with used as (
                 update control.web_sessions w
                 set last_used_at = now(),
-                    expires_at = least(w.ends_at, control.session_end(coalesce(w.tenant_id, s.tenant_id), s.created_at, $2, $3))
+                    expires_at = least(w.ends_at, control.session_end(
+                        coalesce(w.tenant_id, s.tenant_id), s.created_at, $2, $3))
                 from control.sessions s
                 where w.id = $1 and s.id = w.session_id and w.last_used_at < now() - interval '50 seconds'
                   and w.expires_at > now()

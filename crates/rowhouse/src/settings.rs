@@ -90,6 +90,7 @@ pub(crate) struct SettingsArgs {
     /// How hard a new password must be to guess: 2, 3 or 4, as zxcvbn counts [default: 3]
     #[arg(long, env = "ROWHOUSE_PASSWORD_SCORE", global = true, value_name = "N", help_heading = "Settings")]
     pub(crate) password_score: Option<String>,
+
     /// Days after which a session that is not used ends, at the latest [default: 30]
     #[arg(long, env = "ROWHOUSE_SESSION_IDLE_DAYS", global = true, value_name = "DAYS", help_heading = "Settings")]
     pub(crate) session_idle_days: Option<String>,
@@ -264,6 +265,11 @@ impl Judge {
         u8::try_from(self.number("password-score", text, 3, 2, 4)).unwrap_or(3)
     }
 
+    fn count(&mut self, name: &str, text: Option<&str>, default: i32, most: i32) -> i32 {
+        let bounds = (u64::from(default.unsigned_abs()), u64::from(most.unsigned_abs()));
+        i32::try_from(self.number(name, text, bounds.0, 1, bounds.1)).unwrap_or(default)
+    }
+
     fn proxies(&mut self, text: Option<&str>) -> TrustedProxies {
         text.unwrap_or_default().parse().unwrap_or_else(|error| {
             self.problems.push(format!("--trusted-proxies: {error}"));
@@ -317,9 +323,6 @@ impl SettingsArgs {
             judge.number("statement-timeout-ms", self.statement_timeout_ms.as_deref(), 15_000, 1, 3_600_000);
         let request_ms = judge.number("request-timeout-ms", self.request_timeout_ms.as_deref(), 30_000, 1, 3_600_000);
         let body_bytes = judge.number("body-bytes", self.body_bytes.as_deref(), 1 << 20, 1 << 10, 1 << 30);
-        let auth_attempts = judge.number("auth-attempts", self.auth_attempts.as_deref(), 100, 1, 1_000_000_000);
-        let session_idle_days = judge.number("session-idle-days", self.session_idle_days.as_deref(), 30, 1, 3650);
-        let session_days = judge.number("session-days", self.session_days.as_deref(), 90, 1, 3650);
         let connections = judge.number("connections", self.connections.as_deref(), 16, 1, 1000);
         let warm = judge.number("warm", self.warm.as_deref(), 2, 0, 1000);
         let settings = Settings {
@@ -343,10 +346,10 @@ impl SettingsArgs {
             request_timeout: Duration::from_millis(request_ms),
             body_bytes_max: usize::try_from(body_bytes).unwrap_or(1 << 20),
             development: false,
-            auth_attempts: i32::try_from(auth_attempts).unwrap_or(100),
+            auth_attempts: judge.count("auth-attempts", self.auth_attempts.as_deref(), 100, 1_000_000_000),
             password_score_min: judge.score(self.password_score.as_deref()),
-            session_idle_days: i32::try_from(session_idle_days).unwrap_or(30),
-            session_days: i32::try_from(session_days).unwrap_or(90),
+            session_idle_days: judge.count("session-idle-days", self.session_idle_days.as_deref(), 30, 3650),
+            session_days: judge.count("session-days", self.session_days.as_deref(), 90, 3650),
             trusted_proxies: judge.proxies(self.trusted_proxies.as_deref()),
             pooler_url: self.pooler_url.filter(|url| !url.is_empty()),
             prepared_statements: judge.switch("prepared-statements", self.prepared_statements.as_deref()),

@@ -26,10 +26,10 @@ use crate::state::ServerState;
 /// Adds the routes.
 pub(crate) fn add(routes: &mut Routes) {
     let public = |path, operation| RouteDoc::new(Method::POST, path, operation, Access::Public);
+    let opening = |path, operation| public(path, operation).opens_session();
     let person = |method, path, operation| RouteDoc::new(method, path, operation, Access::Person);
     routes.add(
-        public("/api/auth/sign-up", "sign_up")
-            .opens_session()
+        opening("/api/auth/sign-up", "sign_up")
             .summary("Make an account and an organisation, and sign in to it.")
             .body(schema_for!(SignUpIn).to_value())
             .answers(201, schema_for!(SignedUpOut).to_value())
@@ -37,8 +37,7 @@ pub(crate) fn add(routes: &mut Routes) {
         sign_up,
     );
     routes.add(
-        public("/api/auth/sign-in", "sign_in")
-            .opens_session()
+        opening("/api/auth/sign-in", "sign_in")
             .summary("Sign in with e-mail address and password.")
             .body(schema_for!(SignInIn).to_value())
             .answers(200, schema_for!(SessionOut).to_value())
@@ -63,8 +62,7 @@ pub(crate) fn add(routes: &mut Routes) {
         switch,
     );
     routes.add(
-        public("/api/auth/invitations/accept", "accept_invitation")
-            .opens_session()
+        opening("/api/auth/invitations/accept", "accept_invitation")
             .summary("Join an organisation by an invitation's token; a new person gives a password.")
             .body(schema_for!(AcceptIn).to_value())
             .answers(200, schema_for!(SessionOut).to_value())

@@ -24,11 +24,12 @@ const WALLS: &[(&[&str], &[&str], &str)] = &[
 /// What the crate of shared words must not know: whatever waits, reads, writes or sends.
 const NO_IO: &[&str] = &["tokio", "futures-util", "nix", "reqwest", "axum", "tokio-postgres", "tempfile", "moka"];
 
-/// External packages in Cargo.lock: 515 when the limit was set (passkeys brought the last 87, most of
-/// them the algorithms that authenticators sign with), rounded up to the next ten. About 390 of them are
-/// in the program on Linux, the rest is for tests, for building and for other systems. Each is code that
-/// somebody must trust: raise the number only with the dependency that needs it.
-const EXTERNAL_PACKAGES_MAX: usize = 520;
+/// External packages in Cargo.lock: 521 when the limit was set (passkeys brought the last 87, most of
+/// them the algorithms that authenticators sign with; the tests' client that keeps cookies as browsers do
+/// six), rounded up to the next ten. About 390 of them are in the program on Linux, the rest is for tests,
+/// for building and for other systems. Each is code that somebody must trust: raise the number only with
+/// the dependency that needs it.
+const EXTERNAL_PACKAGES_MAX: usize = 530;
 
 /// The map's list of layers: the only place where it is written.
 const LAYERS_BEGIN: &str = "```layers\n";
