@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use rowhouse_openid::{Authorized, Decision, LoggedOut, OpenId};
+use rowhouse_openid::{Authorized, Decision, LoggedOut, OpenId, OpenIdError};
 use rowhouse_types::ApiError;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::body::JsonBody;
 use crate::client::device;
 use crate::envelope::{Answer, Failure};
-use crate::form::FormBytes;
+use crate::form::{FormBytes, OAuthFailure};
 use crate::gate::{Person, query_pairs};
 use crate::route::{Access, RouteDoc, Routes};
 use crate::state::ServerState;
@@ -138,11 +138,18 @@ async fn authorize(
     }
 }
 
-/// The browser asks again by itself: a form of another site comes without the person's cookie.
-async fn submit_authorization_request(FormBytes(form): FormBytes) -> Result<Response, Failure> {
+/// Judged, and then asked again by the browser itself: a form of another site comes without the person's
+/// cookie, and who follows a redirect brings it.
+async fn submit_authorization_request(
+    State(state): State<ServerState>,
+    parts: Parts,
+    FormBytes(form): FormBytes,
+) -> Result<Response, OAuthFailure> {
+    let openid = state.openid.as_deref().ok_or(OAuthFailure(OpenIdError::NotFound))?;
+    openid.authorize(&form, None, &device(&state, &parts)).await?;
     let pairs = form_urlencoded::parse(&form);
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    see_other(&format!("/oauth/authorize?{query}"))
+    Ok(see_other(&format!("/oauth/authorize?{query}")).unwrap_or_else(Failure::into_response))
 }
 
 async fn get_authorization_request(
