@@ -201,6 +201,15 @@ fn invalid(field: &'static str, code: &'static str, message: &str) -> ApiError {
     ApiError::validation(vec![FieldError::new(field, code, message)])
 }
 
+fn of_password(fault: PasswordError) -> ApiError {
+    match fault {
+        PasswordError::Length => invalid("password", "invalid", &fault.to_string()),
+        PasswordError::Weak { .. } => invalid("password", "weak", &fault.to_string()),
+        PasswordError::Busy => ApiError::unavailable(fault),
+        PasswordError::Hash => ApiError::internal(fault),
+    }
+}
+
 impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {
@@ -261,16 +270,10 @@ impl From<IdentityError> for ApiError {
             IdentityError::Field { field, message } => {
                 ApiError::validation(vec![FieldError::new(field, "invalid", message)])
             }
-            IdentityError::Password(fault @ PasswordError::Length) => {
-                invalid("password", "invalid", &fault.to_string())
-            }
-            IdentityError::Password(fault @ PasswordError::Weak { .. }) => {
-                invalid("password", "weak", &fault.to_string())
-            }
-            IdentityError::Password(fault @ PasswordError::Busy) => ApiError::unavailable(fault),
+            IdentityError::Password(fault) => of_password(fault),
             IdentityError::Dns(_) => ApiError::unavailable(error),
             IdentityError::KeyWaiting { .. } => ApiError::conflict(error.to_string()),
-            IdentityError::Password(PasswordError::Hash) | IdentityError::Keys(_) => ApiError::internal(error),
+            IdentityError::Keys(_) => ApiError::internal(error),
             IdentityError::Database(source) => source.into(),
         }
     }

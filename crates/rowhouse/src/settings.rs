@@ -260,6 +260,19 @@ impl Judge {
         }
     }
 
+    /// The name under which roles and databases are found.
+    fn instance(&mut self, text: Option<String>) -> String {
+        let instance = text.unwrap_or_else(|| "rowhouse".into());
+        let fits = (1..=30).contains(&instance.len())
+            && instance.starts_with(|c: char| c.is_ascii_lowercase())
+            && instance.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !fits {
+            self.problems
+                .push(format!("--instance {instance:?} must be 1 to 30 of a-z, 0-9 and _, beginning with a letter"));
+        }
+        instance
+    }
+
     /// How hard passwords must be to guess: less than 2 would take those that are tried first.
     fn score(&mut self, text: Option<&str>) -> u8 {
         u8::try_from(self.number("password-score", text, 3, 2, 4)).unwrap_or(3)
@@ -301,15 +314,7 @@ impl SettingsArgs {
         .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let metrics_listen = self.metrics_listen.as_deref().and_then(|text| judge.address("metrics-listen", text));
         let dns_server = self.dns_server.as_deref().and_then(|text| judge.address("dns-server", text));
-        let instance = self.instance.unwrap_or_else(|| "rowhouse".into());
-        let instance_ok = (1..=30).contains(&instance.len())
-            && instance.starts_with(|c: char| c.is_ascii_lowercase())
-            && instance.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !instance_ok {
-            judge
-                .problems
-                .push(format!("--instance {instance:?} must be 1 to 30 of a-z, 0-9 and _, beginning with a letter"));
-        }
+        let instance = judge.instance(self.instance);
         let log_format = match self.log_format.as_deref() {
             None => None,
             Some("json") => Some(LogFormat::Json),

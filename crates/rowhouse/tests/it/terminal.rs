@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// The verbs in an order in which each finds what it needs, with arguments that are right. `{n}`
-/// is the name of the round, `{d}` a directory.
+/// is the name of the round, `{d}` a directory, `{key}` and `{client}` are what the verbs before list.
 const VERBS: &[(&str, &[&str], Kind)] = &[
     ("app new", &["{d}/desk{n}"], Kind::Ends),
     ("app check", &[], Kind::Ends),
@@ -43,6 +43,14 @@ const VERBS: &[(&str, &[&str], Kind)] = &[
     ("operator create", &["operator-{n}@example.com"], Kind::Ends),
     ("operator list", &[], Kind::Ends),
     ("operator reset-mfa", &["operator-{n}@example.com"], Kind::Ends),
+    ("user reset-mfa", &["owner-0001@demo.example"], Kind::Ends),
+    ("keys rotate", &["--algorithm", "es256"], Kind::Ends),
+    ("keys list", &[], Kind::Ends),
+    ("keys retire", &["{key}", "--now"], Kind::Ends),
+    ("oauth-client create", &["--name", "Made {n}", "--redirect-uri", "https://{n}.example/callback"], Kind::Ends),
+    ("oauth-client list", &[], Kind::Ends),
+    ("oauth-client rotate-secret", &["{client}"], Kind::Ends),
+    ("oauth-client delete", &["{client}"], Kind::Ends),
     ("mail list", &[], Kind::Ends),
     ("token", &["--tenant", "demo-0001"], Kind::Ends),
     ("doctor", &[], Kind::Ends),
@@ -64,6 +72,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("tenant delete", "<TENANT>"),
     ("operator create", "<EMAIL>"),
     ("operator reset-mfa", "<EMAIL>"),
+    ("user reset-mfa", "<EMAIL>"),
+    ("keys retire", "<KEY>"),
+    ("oauth-client create", "--name <NAME>"),
+    ("oauth-client rotate-secret", "<CLIENT>"),
+    ("oauth-client delete", "<CLIENT>"),
     ("token", "--tenant <TENANT>"),
 ];
 
@@ -96,13 +109,24 @@ impl Ground {
     /// The whole line of a verb, for one round.
     pub(crate) fn line(&self, verb: &str, arguments: &[&str], round: &str) -> Vec<String> {
         let directory = self.path().to_str().unwrap();
-        let fill = |text: &&str| text.replace("{n}", round).replace("{d}", directory);
+        let fill = |text: &&str| match *text {
+            "{key}" => self.first(&["keys", "list"]),
+            "{client}" => self.first(&["oauth-client", "list"]),
+            text => text.replace("{n}", round).replace("{d}", directory),
+        };
         let app = app_dir("solar").to_str().unwrap().to_owned();
         let mut line: Vec<String> = verb.split(' ').map(str::to_owned).collect();
         // Before the verb's own: those of psql come behind "--".
         line.extend(["--app".to_owned(), app]);
         line.extend(arguments.iter().map(fill));
         line
+    }
+
+    /// The id of the first that a verb lists.
+    fn first(&self, verb: &[&str]) -> String {
+        let listed = rowhouse(self.path()).args(verb).args(["--json", "--app"]).arg(app_dir("solar")).output().unwrap();
+        let document: Value = serde_json::from_slice(&listed.stdout).unwrap();
+        document["data"][0]["id"].as_str().unwrap_or_else(|| panic!("{document}")).to_owned()
     }
 }
 
@@ -215,9 +239,9 @@ fn verbs() -> BTreeSet<String> {
 }
 
 /// The verbs that end, with their lines for one round.
-fn lines_that_end(ground: &Ground, round: &str) -> Vec<(&'static str, Vec<String>)> {
+fn lines_that_end(ground: &Ground, round: &str) -> impl Iterator<Item = (&'static str, Vec<String>)> {
     let ending = VERBS.iter().filter(|(_, _, kind)| *kind == Kind::Ends);
-    ending.map(|(verb, arguments, _)| (*verb, ground.line(verb, arguments, round))).collect()
+    ending.map(move |(verb, arguments, _)| (*verb, ground.line(verb, arguments, round)))
 }
 
 #[test]
@@ -287,7 +311,10 @@ fn what_is_missing_is_named_and_never_asked_for() {
     let directory = temporary();
     let needs: BTreeMap<_, _> = NEEDS.iter().copied().collect();
     for (verb, arguments, _) in VERBS {
-        let needed = arguments.iter().any(|argument| argument.contains("{n}") || *argument == "--tenant");
+        let is_needed = |argument: &&str| {
+            ["{n}", "{key}", "{client}", "@"].iter().any(|mark| argument.contains(mark)) || *argument == "--tenant"
+        };
+        let needed = arguments.iter().any(is_needed);
         assert_eq!(needs.contains_key(verb), needed, "{verb} stands in NEEDS if it needs something");
     }
     for (verb, words) in NEEDS {
